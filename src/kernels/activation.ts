@@ -25,7 +25,7 @@ import { elementwiseFamily } from './inner/elementwise_family.ts';
 import { binaryKernel } from './inner/elementwise_kernels.ts';
 import { binaryFunction, binaryOp } from './inner/elementwise_ops.ts';
 import type { Operand } from './inner/operands.ts';
-import { apply, checkActivations, defineOp, type Op } from './op.ts';
+import { apply, checkActivations, declareOp, type Op } from './op.ts';
 
 const KERNELS = [
   'activation_elu',
@@ -85,7 +85,7 @@ function mishSlope(x: Tensor): Tensor {
 }
 
 function activationOp(name: string, [kernel, tangent]: Rule): Op<Constants> {
-  return defineOp<Constants>({
+  return declareOp<Constants>({
     name,
     cpu: activation.cpu,
     cuda: activation.cuda,

@@ -14,7 +14,7 @@ import { sumAxes } from './inner/reduction.ts';
 import { perElement, perWarp } from './launch/grid.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
 import { reshape } from './movement.ts';
-import { apply, checkActivations, defineOp } from './op.ts';
+import { apply, checkActivations, declareOp } from './op.ts';
 import { mean as meanOf } from './reduce.ts';
 
 export const batchNormKernels = kernelModule('kernels/batch_norm.c', {
@@ -61,7 +61,7 @@ export interface BatchNormAttributes {
 }
 
 /** Parents: x, weight, bias. Saved: x, the statistics [3, C], and the weight if there is one. */
-export const batchNormOp = defineOp<BatchNormAttributes>({
+export const batchNormOp = declareOp<BatchNormAttributes>({
   name: 'batchNorm',
   cpu: batchNormKernels,
   cuda: batchNormCuda,

@@ -5,10 +5,10 @@ import { checkDtype, type Dtype, isFloating } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { castCuda, castKernels, convertDtype } from './inner/conversion.ts';
-import { apply, checkSameDtype, defineOp, notDifferentiable } from './op.ts';
+import { apply, checkSameDtype, declareOp, notDifferentiable } from './op.ts';
 
 /** The gradient of rounding is taken as 1. It has the dtype of x if ops compute in that dtype, otherwise f32. */
-export const castOp = defineOp<Dtype>({
+export const castOp = declareOp<Dtype>({
   name: 'cast',
   cpu: castKernels,
   cuda: castCuda,
@@ -19,7 +19,7 @@ export const castOp = defineOp<Dtype>({
   tangent: ({ tangents: [t], output }) => cast(t as Tensor, gradientDtype(output)),
 });
 
-export const castToWholeOp = defineOp({
+export const castToWholeOp = declareOp({
   name: 'cast',
   cpu: castKernels,
   cuda: castCuda,

@@ -29,7 +29,15 @@ import {
   unaryFunction,
 } from './inner/elementwise_ops.ts';
 import { sumTo } from './inner/reduction.ts';
-import { apply, checkActivations, checkOperands, checkSameDevice, defineOp, notDifferentiable, type Op } from './op.ts';
+import {
+  apply,
+  checkActivations,
+  checkOperands,
+  checkSameDevice,
+  declareOp,
+  notDifferentiable,
+  type Op,
+} from './op.ts';
 
 export type { Operand } from './inner/elementwise_kernels.ts';
 
@@ -129,7 +137,7 @@ function siluSlope(x: Tensor): Tensor {
   return mul(s, add(mul(x, sub(1, s)), 1));
 }
 
-export const clampOp = defineOp<{ low: number; high: number }>({
+export const clampOp = declareOp<{ low: number; high: number }>({
   name: 'clamp',
   cpu: elementwise.cpu,
   cuda: elementwise.cuda,
@@ -267,7 +275,7 @@ function logOf(a: Operand): Operand {
 // ---------------------------------------------------------------- comparisons
 
 function comparisonOp(name: string): Op {
-  return defineOp({
+  return declareOp({
     name,
     cpu: elementwise.cpu,
     cuda: elementwise.cuda,
@@ -303,7 +311,7 @@ export const greaterEqual = comparison(greaterEqualOp, 'elementwise_greater_equa
 
 // ---------------------------------------------------------------- where
 
-export const whereOp = defineOp<{ shapes: (Shape | undefined)[] }>({
+export const whereOp = declareOp<{ shapes: (Shape | undefined)[] }>({
   name: 'where',
   cpu: elementwise.cpu,
   cuda: elementwise.cuda,

@@ -18,7 +18,7 @@ import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './launch/grid.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
-import { apply, checkActivations, defineOp } from './op.ts';
+import { apply, checkActivations, declareOp } from './op.ts';
 
 const firKernels = kernelModule('kernels/fir.c', { fir_resample: 'ptr ptr ptr ptr' });
 
@@ -73,7 +73,7 @@ function applyFilter(x: Tensor, { taps, up, down, before }: Filter, out: Shape):
   return y;
 }
 
-export const firResampleOp = defineOp<FirAttributes>({
+export const firResampleOp = declareOp<FirAttributes>({
   name: 'firResample',
   cpu: firKernels,
   cuda: cudaKernels,

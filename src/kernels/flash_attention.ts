@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { attentionTangent } from './composed/attention_tangent.ts';
 import { perElement, perWarp } from './launch/grid.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
-import { apply, defineOp } from './op.ts';
+import { apply, declareOp } from './op.ts';
 
 const kernels = kernelModule('kernels/flash_attention.c', {
   flash_attention_scratch: 'ptr -> count',
@@ -58,7 +58,7 @@ function tiles(samples: number, rows: number, channels: number): LaunchGrid {
   return { grid: [samples * Math.ceil(rows / TILE), Math.max(1, Math.ceil(channels / CHANNELS))], block: [256] };
 }
 
-export const flashAttentionOp = defineOp<FlashAttention>({
+export const flashAttentionOp = declareOp<FlashAttention>({
   name: 'attention',
   cpu: kernels,
   cuda: cudaKernels,

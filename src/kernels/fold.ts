@@ -10,7 +10,7 @@ import { type Around, around, neighbours } from './inner/axes.ts';
 import { convertDtype } from './inner/conversion.ts';
 import { perElement, perResult, runFlag, runsOf } from './launch/grid.ts';
 import { reshape } from './movement.ts';
-import { apply, checkOperands, checkSameDtype, defineOp, notDifferentiable, type Op } from './op.ts';
+import { apply, checkOperands, checkSameDtype, declareOp, notDifferentiable, type Op } from './op.ts';
 import {
   checkNotEmpty,
   keptShape,
@@ -68,7 +68,7 @@ function kept(y: Tensor, x: Tensor, axes: readonly number[]): Tensor {
 
 // ---------------------------------------------------------------- norms
 
-export const normOp = defineOp<FoldAttributes>({
+export const normOp = declareOp<FoldAttributes>({
   name: 'norm',
   cpu: foldKernels,
   cuda: foldCuda,
@@ -156,7 +156,7 @@ function otherNorm(x: Tensor, ord: number, axes: readonly number[], keepDims: bo
 
 // ---------------------------------------------------------------- log sum exp
 
-export const logSumExpOp = defineOp<FoldAttributes>({
+export const logSumExpOp = declareOp<FoldAttributes>({
   name: 'logSumExp',
   cpu: foldKernels,
   cuda: foldCuda,
@@ -205,7 +205,7 @@ function launchLogSumExp(x: Tensor, y: Tensor, { outer, length, inner }: Around)
 // ---------------------------------------------------------------- true elements
 
 function countOp(name: string): Op {
-  return defineOp({
+  return declareOp({
     name,
     cpu: foldKernels,
     cuda: foldCuda,

@@ -10,7 +10,7 @@ import { perElement } from './launch/grid.ts';
 import { kernelsFor } from './launch/storage.ts';
 import { erf } from './math.ts';
 import { split } from './movement.ts';
-import { apply, checkActivations, defineOp } from './op.ts';
+import { apply, checkActivations, declareOp } from './op.ts';
 
 /** Their last two arguments are rows and width on the CPU, elements and width on CUDA. */
 const geglus = {
@@ -49,7 +49,7 @@ function slope(x: Tensor, approximate: GeluApproximation): Tensor {
   return mul(s, add(mul(mul(x, sub(1, s)), inner), 1));
 }
 
-export const geluOp = defineOp<GeluApproximation>({
+export const geluOp = declareOp<GeluApproximation>({
   name: 'gelu',
   cpu: gelus.cpu,
   cuda: gelus.cuda,
@@ -70,7 +70,7 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   return apply(geluOp, gelus.unary(`gelu_${approximate}`, x), { parents: [x], saved: [x], attributes: approximate });
 }
 
-export const gegluOp = defineOp<GeluApproximation>({
+export const gegluOp = declareOp<GeluApproximation>({
   name: 'geglu',
   cpu: gelus.cpu,
   cuda: gelus.cuda,

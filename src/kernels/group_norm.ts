@@ -17,7 +17,7 @@ import { sumAxes } from './inner/reduction.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
 import { bitsOf, halvesOf } from './launch/words.ts';
 import { concat, reshape } from './movement.ts';
-import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from './op.ts';
 import {
   assertSameMask,
   checkDropout,
@@ -120,7 +120,7 @@ function maskWords(dropout: DropoutOptions | undefined): readonly number[] {
   return dropout ? dropoutWords('groupNorm', dropout) : NO_DROPOUT;
 }
 
-export const groupNormOp = defineOp<GroupNormAttributes>({
+export const groupNormOp = declareOp<GroupNormAttributes>({
   name: 'groupNorm',
   cpu: groupNormKernels,
   cuda: groupNormCuda,

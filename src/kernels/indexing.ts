@@ -19,7 +19,7 @@ import {
 } from './inner/indexed.ts';
 import { checkIndices } from './inner/indices.ts';
 import { broadcastTo, reshape } from './movement.ts';
-import { apply, checkActivations, checkOperands, checkSameDevice, checkSameDtype, defineOp } from './op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, checkSameDtype, declareOp } from './op.ts';
 
 /** A choice without its index, which is saved. */
 export interface ChoiceAttributes {
@@ -30,7 +30,7 @@ export interface ChoiceAttributes {
 // ---------------------------------------------------------------- reading
 
 function takeOpOf(name: string, each: boolean, take: (x: Tensor, index: Tensor, axis: number) => Tensor) {
-  return defineOp<ChoiceAttributes>({
+  return declareOp<ChoiceAttributes>({
     name,
     cpu: indexingKernels,
     cuda: indexingCuda,
@@ -127,7 +127,7 @@ function stretch(x: Tensor, shape: Shape): Tensor {
 // ---------------------------------------------------------------- sums at indices
 
 function addOpOf(name: string, each: boolean, add: (x: Tensor, index: Tensor, values: Tensor, axis: number) => Tensor) {
-  return defineOp<ChoiceAttributes & { added: Shape }>({
+  return declareOp<ChoiceAttributes & { added: Shape }>({
     name,
     cpu: indexingKernels,
     cuda: indexingCuda,
@@ -231,7 +231,7 @@ export function indexAdd(x: Tensor, index: Tensor, values: Tensor, options: Axis
 
 // ---------------------------------------------------------------- writes at indices
 
-export const scatterAlongAxisOp = defineOp<ChoiceAttributes>({
+export const scatterAlongAxisOp = declareOp<ChoiceAttributes>({
   name: 'scatterAlongAxis',
   cpu: indexingKernels,
   cuda: indexingCuda,

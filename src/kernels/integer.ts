@@ -4,10 +4,10 @@ import { refuseExtra } from '../arguments.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type IntegerBinary, integerBinary, integerCuda, integerKernels } from './inner/integer_kernels.ts';
 import { type Operand, tensorOrNone } from './inner/operands.ts';
-import { apply, checkOperands, defineOp, notDifferentiable } from './op.ts';
+import { apply, checkOperands, declareOp, notDifferentiable } from './op.ts';
 
 const bitsOp = (name: string) =>
-  defineOp({ name, cpu: integerKernels, cuda: integerCuda, ...notDifferentiable('whole numbers have no gradient') });
+  declareOp({ name, cpu: integerKernels, cuda: integerCuda, ...notDifferentiable('whole numbers have no gradient') });
 
 /** The ops of this family, by name. */
 export const integerOps = {

@@ -16,7 +16,7 @@ import { sumAxes } from './inner/reduction.ts';
 import { perElement, perWarp } from './launch/grid.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
 import { permute, reshape } from './movement.ts';
-import { apply, checkActivations, checkOperands, defineOp } from './op.ts';
+import { apply, checkActivations, checkOperands, declareOp } from './op.ts';
 import { mean } from './reduce.ts';
 
 export const layerNormKernels = kernelModule('kernels/layer_norm.c', {
@@ -44,7 +44,7 @@ export interface NormAttributes {
 
 /** Parents: x, weight, bias. Saved: x, the statistics [3, rows], and the weight if there is one. */
 function normOp(name: string, centred: boolean) {
-  return defineOp<NormAttributes>({
+  return declareOp<NormAttributes>({
     name,
     cpu: layerNormKernels,
     cuda: layerNormCuda,

@@ -7,7 +7,7 @@ import { elementwiseFamily } from './inner/elementwise_family.ts';
 import { loopTable } from './inner/operands.ts';
 import { all } from './inner/signatures.ts';
 import { perElement } from './launch/grid.ts';
-import { apply, checkActivations, checkOperands, defineOp, notDifferentiable } from './op.ts';
+import { apply, checkActivations, checkOperands, declareOp, notDifferentiable } from './op.ts';
 
 const LOGIC = ['logic_and', 'logic_not', 'logic_or', 'logic_xor'] as const;
 
@@ -18,7 +18,7 @@ const logic = elementwiseFamily(
 );
 
 const logicOp = (name: string) =>
-  defineOp({
+  declareOp({
     name,
     cpu: logic.cpu,
     cuda: logic.cuda,

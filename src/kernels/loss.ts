@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { type Reduction, type ReductionOptions, reductionOptions } from './composed/reduction.ts';
 import { mul, neg, sub } from './elementwise.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './launch/grid.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkOperands, declareOp } from './op.ts';
 import { sum } from './reduce.ts';
 
 const lossKernels = kernelModule('kernels/loss.c', {
@@ -29,7 +29,7 @@ const cudaKernels = cudaModule(
   { flags: [runFlag] },
 );
 
-export const mseOp = defineOp<{ reduction: Reduction; scale: number }>({
+export const mseOp = declareOp<{ reduction: Reduction; scale: number }>({
   name: 'mse',
   cpu: lossKernels,
   cuda: cudaKernels,

@@ -17,7 +17,7 @@ import { withWeight } from './inner/weight.ts';
 import { inChunks, type ProductShape, productLaunchOf, productModules } from './launch/product.ts';
 import type { Activation } from './launch/storage.ts';
 import { broadcastTo } from './movement.ts';
-import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from './op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from './op.ts';
 
 const matmulKernels = kernelModule('kernels/matmul.c', {
   matmul_packed_size: 'i32 i32 -> count',
@@ -219,7 +219,7 @@ const matmulOptions: OptionKinds<MatmulOptions> = {
   bias: tensorKind,
 };
 
-export const matmulOp = defineOp<{ transposeA: boolean; transposeB: boolean; dtypeB: Activation }>({
+export const matmulOp = declareOp<{ transposeA: boolean; transposeB: boolean; dtypeB: Activation }>({
   name: 'matmul',
   cpu: matmulKernels,
   cuda: matmulCuda,

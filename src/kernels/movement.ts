@@ -34,13 +34,13 @@ import { sumTo } from './inner/reduction.ts';
 import { type Bounds, cutOf } from './inner/slice_bounds.ts';
 import { copyStrided, movementCuda, movementKernels, placeIn, windowOf } from './inner/strided.ts';
 import { perElement } from './launch/grid.ts';
-import { apply, checkOperands, checkSameDevice, checkSameDtype, defineOp, notDifferentiable } from './op.ts';
+import { apply, checkOperands, checkSameDevice, checkSameDtype, declareOp, notDifferentiable } from './op.ts';
 
 export type { Bounds } from './inner/slice_bounds.ts';
 
 // ---------------------------------------------------------------- reshape
 
-export const reshapeOp = defineOp<Shape>({
+export const reshapeOp = declareOp<Shape>({
   name: 'reshape',
   cpu: 'none',
   cuda: 'none',
@@ -75,7 +75,7 @@ function copyPermuted(x: Tensor, axes: readonly number[]): Tensor {
   return y;
 }
 
-export const permuteOp = defineOp<readonly number[]>({
+export const permuteOp = declareOp<readonly number[]>({
   name: 'permute',
   cpu: movementKernels,
   cuda: movementCuda,
@@ -111,7 +111,7 @@ export const transpose: (x: Tensor) => Tensor = (x, ...extra: unknown[]) => {
 
 // ---------------------------------------------------------------- pad and slice
 
-export const padOp = defineOp<{ starts: readonly number[]; shape: Shape }>({
+export const padOp = declareOp<{ starts: readonly number[]; shape: Shape }>({
   name: 'pad',
   cpu: movementKernels,
   cuda: movementCuda,
@@ -156,7 +156,7 @@ export interface Cut {
   shape: Shape;
 }
 
-export const sliceOp = defineOp<Cut>({
+export const sliceOp = declareOp<Cut>({
   name: 'slice',
   cpu: movementKernels,
   cuda: movementCuda,
@@ -208,7 +208,7 @@ export function slice(
 
 // ---------------------------------------------------------------- concat and split
 
-export const concatOp = defineOp<{ axis: number; shapes: readonly Shape[] }>({
+export const concatOp = declareOp<{ axis: number; shapes: readonly Shape[] }>({
   name: 'concat',
   cpu: movementKernels,
   cuda: movementCuda,
@@ -314,7 +314,7 @@ export function split(x: Tensor, sizes: number | readonly number[], axis: number
 
 // ---------------------------------------------------------------- broadcast
 
-export const broadcastToOp = defineOp<Shape>({
+export const broadcastToOp = declareOp<Shape>({
   name: 'broadcastTo',
   cpu: movementKernels,
   cuda: movementCuda,
@@ -340,7 +340,7 @@ export function broadcastTo(x: Tensor, shape: Shape, ...extra: unknown[]): Tenso
 
 // ---------------------------------------------------------------- rows by index
 
-export const gatherOp = defineOp<{ rows: number }>({
+export const gatherOp = declareOp<{ rows: number }>({
   name: 'gather',
   cpu: movementKernels,
   cuda: movementCuda,
@@ -390,7 +390,7 @@ function gatherRows(x: Tensor, index: Tensor, y: Tensor): number {
   return bad;
 }
 
-export const oneHotOp = defineOp({
+export const oneHotOp = declareOp({
   name: 'oneHot',
   cpu: movementKernels,
   cuda: movementCuda,

@@ -6,7 +6,7 @@ import { allocate } from '../tensor/allocate.ts';
 import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { oneWarp, perElement, perWarp, runFlag, runsOf } from './launch/grid.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkOperands, declareOp } from './op.ts';
 
 const COMBINE = 'ptr ptr i32 ptr ptr ptr ptr ptr ptr ptr f32 f32 f32 f32 f32 f32 f32';
 
@@ -29,7 +29,7 @@ const cudaKernels = cudaModule(
 const STAGES = 7;
 
 /** Parents: x, and each stage that has a coefficient other than 0. */
-export const linearCombinationOp = defineOp<{ factors: readonly number[] }>({
+export const linearCombinationOp = declareOp<{ factors: readonly number[] }>({
   name: 'linearCombination',
   cpu: odeKernels,
   cuda: cudaKernels,

@@ -54,7 +54,7 @@ export interface Op<Attributes = undefined> {
   readonly takesScaled?: boolean;
 }
 
-export function defineOp<Attributes = undefined>(op: Op<Attributes>): Op<Attributes> {
+export function declareOp<Attributes = undefined>(op: Op<Attributes>): Op<Attributes> {
   return op;
 }
 
@@ -131,7 +131,7 @@ function reasonOf(name: string, { reason }: NotDifferentiable): string {
   return `[${name}] has no gradient: ${reason}`;
 }
 
-const identityOp = defineOp({
+const identityOp = declareOp({
   name: 'identity',
   cpu: 'none',
   cuda: 'none',

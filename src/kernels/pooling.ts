@@ -10,7 +10,7 @@ import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Extent, extentKind, extents } from './inner/window.ts';
 import { perElement } from './launch/grid.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkOperands, declareOp } from './op.ts';
 
 const poolingKernels = kernelModule('kernels/pooling.c', {
   pooling_max: 'ptr ptr ptr',
@@ -71,7 +71,7 @@ function toTable(shape: PoolShape): number[] {
   return [...image, ...kernel, ...stride, ...padding, shape.withBorder ? 1 : 0, shape.adaptive ? 1 : 0];
 }
 
-export const maxPool2dOp = defineOp<PoolShape>({
+export const maxPool2dOp = declareOp<PoolShape>({
   name: 'maxPool2d',
   cpu: poolingKernels,
   cuda: cudaKernels,
@@ -84,7 +84,7 @@ export const maxPool2dOp = defineOp<PoolShape>({
 });
 
 /** The elements of t at the maxima of x: linear in t. */
-const pickMaximaOp = defineOp<PoolShape>({
+const pickMaximaOp = declareOp<PoolShape>({
   ...maxPool2dOp,
   name: 'pickMaxima',
   tangent: ({ tangents: [t], saved: [x, y], attributes: shape }) => pickMaxima(t as Tensor, x, y, shape),
@@ -129,7 +129,7 @@ export function adaptiveMaxPool2d(x: Tensor, size: Extent, ...extra: unknown[]):
   return maxima(x, prepareAdaptive('adaptiveMaxPool2d', x, size));
 }
 
-export const averagePool2dOp = defineOp<PoolShape>({
+export const averagePool2dOp = declareOp<PoolShape>({
   name: 'averagePool2d',
   cpu: poolingKernels,
   cuda: cudaKernels,

@@ -20,7 +20,7 @@ import { checkShape, type Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './launch/grid.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
-import { apply, checkActivations, defineOp } from './op.ts';
+import { apply, checkActivations, declareOp } from './op.ts';
 
 const GENERATE = 'ptr i32 i32 ptr i32 i32 i32 i32 i32';
 
@@ -276,7 +276,7 @@ function applyMask(x: Tensor, options: DropoutOptions): Tensor {
   return y;
 }
 
-export const dropoutOp = defineOp<DrawnMask>({
+export const dropoutOp = declareOp<DrawnMask>({
   name: 'dropout',
   cpu: randomKernels,
   cuda: cudaKernels,

@@ -7,7 +7,7 @@ import { view } from '../tensor/view.ts';
 import { div, equal, mul, where } from './elementwise.ts';
 import { type ExtremeKernel, extremeAxes, reduceCuda, reduceKernels, sumAxes } from './inner/reduction.ts';
 import { broadcastTo, reshape } from './movement.ts';
-import { apply, checkActivations, checkOperands, defineOp, notDifferentiable, type Op } from './op.ts';
+import { apply, checkActivations, checkOperands, declareOp, notDifferentiable, type Op } from './op.ts';
 
 export interface ReduceOptions {
   /** Axes to reduce; default: all. Negative ones count from the end. */
@@ -55,7 +55,7 @@ function finish(y: Tensor, x: Tensor, axes: readonly number[], keepDims: boolean
 }
 
 function sumLike(name: string, reduced: (x: Tensor, options: ReduceOptions) => Tensor) {
-  return defineOp<ReduceAttributes>({
+  return declareOp<ReduceAttributes>({
     name,
     cpu: reduceKernels,
     cuda: reduceCuda,
@@ -88,7 +88,7 @@ export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
 }
 
 function extremeOp(name: string) {
-  return defineOp<ReduceAttributes>({
+  return declareOp<ReduceAttributes>({
     name,
     cpu: reduceKernels,
     cuda: reduceCuda,
@@ -144,7 +144,7 @@ export interface ArgmaxOptions extends AxisOptions {
 }
 
 function indexOp(name: string): Op {
-  return defineOp({
+  return declareOp({
     name,
     cpu: reduceKernels,
     cuda: reduceCuda,

@@ -6,7 +6,7 @@ import { allocate } from '../tensor/allocate.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './launch/grid.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
-import { apply, checkActivations, defineOp } from './op.ts';
+import { apply, checkActivations, declareOp } from './op.ts';
 
 const resampleKernels = kernelModule('kernels/resample.c', {
   resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
@@ -50,7 +50,7 @@ function launch(
   else device.load(resampleKernels)[kernel](x.address, y.address, rows, ...rest);
 }
 
-export const upsampleNearestOp = defineOp<number>({
+export const upsampleNearestOp = declareOp<number>({
   name: 'upsampleNearest',
   cpu: resampleKernels,
   cuda: cudaKernels,
@@ -66,7 +66,7 @@ export function upsampleNearest(x: Tensor, factor: number, ...extra: unknown[]):
   return apply(upsampleNearestOp, repeatPixels(x, factor, 1), { parents: [x], attributes: factor });
 }
 
-export const downsampleMeanOp = defineOp<number>({
+export const downsampleMeanOp = declareOp<number>({
   name: 'downsampleMean',
   cpu: resampleKernels,
   cuda: cudaKernels,

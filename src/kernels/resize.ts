@@ -7,7 +7,7 @@ import { allocate } from '../tensor/allocate.ts';
 import type { Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { perElement } from './launch/grid.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkOperands, declareOp } from './op.ts';
 
 const resizeKernels = kernelModule('kernels/resize.c', {
   resize_bilinear: 'ptr ptr ptr',
@@ -39,7 +39,7 @@ function toTable({ from, to }: ResizeShape, taps: Taps | undefined): number[] {
   return [...from, to[1], to[2], ...(taps ? [taps] : [])];
 }
 
-export const resizeBilinearOp = defineOp<ResizeShape>({
+export const resizeBilinearOp = declareOp<ResizeShape>({
   name: 'resizeBilinear',
   cpu: resizeKernels,
   cuda: cudaKernels,
@@ -70,7 +70,7 @@ export function resizeBilinear(x: Tensor, size: readonly [number, number], ...ex
 
 /** An op whose outputs read that many inputs along each axis. */
 function tapsOp(name: string, taps: Taps, resize: (x: Tensor, size: readonly [number, number]) => Tensor) {
-  return defineOp<ResizeShape>({
+  return declareOp<ResizeShape>({
     name,
     cpu: resizeKernels,
     cuda: cudaKernels,

@@ -10,7 +10,7 @@ import { add, mul } from './elementwise.ts';
 import { around, neighbours } from './inner/axes.ts';
 import { perElement, perResult, runFlag, runsOf } from './launch/grid.ts';
 import { pad, reshape, slice } from './movement.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkOperands, declareOp } from './op.ts';
 import { type ReduceOptions, reducedShape, reduction, sum } from './reduce.ts';
 
 export const scanKernels = kernelModule('kernels/scan.c', {
@@ -90,7 +90,7 @@ function before(y: Tensor, { axis, reverse }: ScanAttributes, start: number): Te
 
 // ---------------------------------------------------------------- sums
 
-export const cumsumOp = defineOp<ScanAttributes>({
+export const cumsumOp = declareOp<ScanAttributes>({
   name: 'cumsum',
   cpu: scanKernels,
   cuda: scanCuda,
@@ -142,7 +142,7 @@ function sumAlong(x: Tensor, { axis, reverse }: ScanAttributes): Tensor {
 
 // ---------------------------------------------------------------- products and recurrences
 
-export const cumprodOp = defineOp<ScanAttributes>({
+export const cumprodOp = declareOp<ScanAttributes>({
   name: 'cumprod',
   cpu: scanKernels,
   cuda: scanCuda,
@@ -172,7 +172,7 @@ export function cumprod(x: Tensor, options: ScanOptions): Tensor {
   return apply(cumprodOp, y, { parents: [x], saved: [x, y], attributes });
 }
 
-export const linearRecurrenceOp = defineOp<ScanAttributes>({
+export const linearRecurrenceOp = declareOp<ScanAttributes>({
   name: 'linearRecurrence',
   cpu: scanKernels,
   cuda: scanCuda,
@@ -214,7 +214,7 @@ export function linearRecurrence(a: Tensor, b: Tensor, options: ScanOptions): Te
 
 // ---------------------------------------------------------------- the product over axes
 
-export const prodOp = defineOp<{ axes: readonly number[] }>({
+export const prodOp = declareOp<{ axes: readonly number[] }>({
   name: 'prod',
   cpu: scanKernels,
   cuda: scanCuda,

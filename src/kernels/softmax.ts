@@ -15,7 +15,7 @@ import { firstOutside } from './inner/indices.ts';
 import { perWarp } from './launch/grid.ts';
 import { type Activation, kernelsFor, storageModules } from './launch/storage.ts';
 import { oneHot, permute } from './movement.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkOperands, declareOp } from './op.ts';
 import { sum } from './reduce.ts';
 
 export const softmaxKernels = kernelModule('kernels/softmax.c', {
@@ -82,7 +82,7 @@ function along(op: string, x: Tensor, options: AxisOptions, last: (x: Tensor) =>
   return permute(y, swapped);
 }
 
-export const softmaxOp = defineOp({
+export const softmaxOp = declareOp({
   name: 'softmax',
   cpu: softmaxKernels,
   cuda: softmaxCuda,
@@ -107,7 +107,7 @@ export function softmax(x: Tensor, options: AxisOptions = {}): Tensor {
   });
 }
 
-export const logSoftmaxOp = defineOp({
+export const logSoftmaxOp = declareOp({
   name: 'logSoftmax',
   cpu: softmaxKernels,
   cuda: softmaxCuda,
@@ -131,7 +131,7 @@ export function logSoftmax(x: Tensor, options: AxisOptions = {}): Tensor {
   });
 }
 
-export const crossEntropyOp = defineOp({
+export const crossEntropyOp = declareOp({
   name: 'crossEntropy',
   cpu: softmaxKernels,
   cuda: softmaxCuda,

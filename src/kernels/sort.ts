@@ -9,7 +9,7 @@ import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { around } from './inner/axes.ts';
 import { readBack } from './inner/indices.ts';
 import { perElement } from './launch/grid.ts';
-import { apply, checkOperands, defineOp, notDifferentiable, type Op } from './op.ts';
+import { apply, checkOperands, declareOp, notDifferentiable, type Op } from './op.ts';
 
 export const sortKernels = kernelModule('kernels/sort.c', {
   sort_scratch: 'i32 i32 i32 -> count',
@@ -118,7 +118,7 @@ export interface Chosen {
 }
 
 /** Elements of x chosen by index along an axis, where the indices of a column are distinct. */
-const chooseOp = defineOp<Chosen>({
+const chooseOp = declareOp<Chosen>({
   name: 'sort',
   cpu: sortKernels,
   cuda: sortCuda,
@@ -157,7 +157,7 @@ function moveByIndex(
 }
 
 function selectionOp(name: string): Op<Chosen> {
-  return defineOp({ ...chooseOp, name });
+  return declareOp({ ...chooseOp, name });
 }
 
 function select(op: Op<Chosen>, x: Tensor, selection: Selection): ValuesAndIndices {
@@ -207,7 +207,7 @@ export function sort(x: Tensor, options: SortOptions = {}): ValuesAndIndices {
   return select(sortOp, x, wholeAxis('sort', x, options));
 }
 
-export const argsortOp = defineOp({
+export const argsortOp = declareOp({
   name: 'argsort',
   cpu: sortKernels,
   cuda: sortCuda,
@@ -267,7 +267,7 @@ export interface SearchSortedOptions {
   side?: 'left' | 'right';
 }
 
-export const searchSortedOp = defineOp({
+export const searchSortedOp = declareOp({
   name: 'searchSorted',
   cpu: sortKernels,
   cuda: sortCuda,
@@ -315,7 +315,7 @@ export interface BinCountOptions {
   length?: number;
 }
 
-export const binCountOp = defineOp({
+export const binCountOp = declareOp({
   name: 'binCount',
   cpu: sortKernels,
   cuda: sortCuda,

@@ -7,7 +7,7 @@ import { dtypes } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type DiagonalOptions, offsetOf } from './inner/diagonal_options.ts';
 import { perElement } from './launch/grid.ts';
-import { apply, checkSameDtype, defineOp } from './op.ts';
+import { apply, checkSameDtype, declareOp } from './op.ts';
 
 const signatures = { triangle_keep: 'ptr ptr i32 i32 i32 i32 i32 i32' };
 const kernels = kernelModule('kernels/triangle.c', signatures);
@@ -28,7 +28,7 @@ function kept(x: Tensor, offset: number, upper: boolean): Tensor {
 }
 
 function triangleOp(name: 'tril' | 'triu') {
-  return defineOp<number>({
+  return declareOp<number>({
     name,
     cpu: kernels,
     cuda: cudaKernels,

@@ -8,7 +8,7 @@ import { checkShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Extent, extentKind, extents } from './inner/window.ts';
 import { perElement } from './launch/grid.ts';
-import { apply, checkOperands, defineOp } from './op.ts';
+import { apply, checkOperands, declareOp } from './op.ts';
 
 const kernels = kernelModule('kernels/unfold.c', { unfold_windows: 'ptr ptr ptr', unfold_gradient: 'ptr ptr ptr' });
 const cudaKernels = cudaModule('kernels/unfold.cu', {
@@ -50,7 +50,7 @@ function launch(kernel: keyof typeof cudaKernels.kernels, from: Tensor, to: Tens
   return to;
 }
 
-export const unfoldOp = defineOp<Windows>({
+export const unfoldOp = declareOp<Windows>({
   name: 'unfold',
   cpu: kernels,
   cuda: cudaKernels,

@@ -7,7 +7,7 @@ import { cast } from '../../src/kernels/cast.ts';
 import { add, greater, mul } from '../../src/kernels/elementwise.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import { reshape, split } from '../../src/kernels/movement.ts';
-import { apply, defineOp, notDifferentiable } from '../../src/kernels/op.ts';
+import { apply, declareOp, notDifferentiable } from '../../src/kernels/op.ts';
 import { max, sum } from '../../src/kernels/reduce.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { keep, scope } from '../../src/tensor/scope.ts';
@@ -41,7 +41,7 @@ test('the gradient of an input equals that of backward(), and other leaves get n
 
 test('rules receive which of their parents lead to a requested leaf', () => {
   const asked: boolean[][] = [];
-  const both = defineOp({
+  const both = declareOp({
     name: 'both',
     cpu: 'none',
     cuda: 'none',
@@ -199,7 +199,7 @@ describe('gradients()', () => {
   });
 
   test('frees the gradients found so far when a rule fails', () => {
-    const broken = defineOp({
+    const broken = declareOp({
       name: 'broken',
       cpu: 'none',
       cuda: 'none',

@@ -11,7 +11,7 @@ import { groupNorm } from '../../src/kernels/group_norm.ts';
 import { linears } from '../../src/kernels/inner/linears.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import { concat, reshape } from '../../src/kernels/movement.ts';
-import { apply, defineOp, notDifferentiable } from '../../src/kernels/op.ts';
+import { apply, declareOp, notDifferentiable } from '../../src/kernels/op.ts';
 import { randn } from '../../src/kernels/random.ts';
 import { sum } from '../../src/kernels/reduce.ts';
 import { zeros } from '../../src/tensor/create.ts';
@@ -230,7 +230,7 @@ describe.each(cards)('$label', ({ name, precision }) => {
   });
 
   it('frees deferred gradients when a rule fails', () => {
-    const broken = defineOp({
+    const broken = declareOp({
       name: 'broken',
       cpu: 'none',
       cuda: 'none',

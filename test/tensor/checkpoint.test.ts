@@ -23,7 +23,7 @@ import {
   tensor,
   transpose,
 } from '../../src/index.ts';
-import { apply, defineOp, notDifferentiable } from '../../src/kernels/op.ts';
+import { apply, declareOp, notDifferentiable } from '../../src/kernels/op.ts';
 import { view } from '../../src/tensor/view.ts';
 import { openTestDevice } from '../support/devices.ts';
 
@@ -132,7 +132,7 @@ describe('is bit-identical to the plain run in value and gradients', () => {
   it('for gradients() of one leaf, without running rules that only lead to others', () => {
     const [x, w] = [leaf(0), leaf(1)];
     const asked: boolean[][] = [];
-    const noted = defineOp({
+    const noted = declareOp({
       name: 'noted',
       cpu: 'none',
       cuda: 'none',

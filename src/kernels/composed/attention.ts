@@ -10,11 +10,11 @@ import { mul } from '../elementwise.ts';
 import { flashAttention } from '../flash_attention.ts';
 import type { Activation } from '../launch/storage.ts';
 import { product } from '../matmul.ts';
-import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from '../op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from '../op.ts';
 import { onRows, softmaxCuda, softmaxKernels, softmaxOfRows } from '../softmax.ts';
 import { attentionTangent } from './attention_tangent.ts';
 
-export const attentionOp = defineOp<{ scale: number }>({
+export const attentionOp = declareOp<{ scale: number }>({
   name: 'attention',
   cpu: softmaxKernels,
   cuda: softmaxCuda,

@@ -6,10 +6,10 @@ import { ArgumentError, DeviceError, formatShape, ShapeError } from '../../error
 import { broadcastShapes, checkShape, type Shape, sameShape } from '../../tensor/shape.ts';
 import { describeOperand, Tensor } from '../../tensor/tensor.ts';
 import { less } from '../elementwise.ts';
-import { apply, checkOperands, defineOp, notDifferentiable } from '../op.ts';
+import { apply, checkOperands, declareOp, notDifferentiable } from '../op.ts';
 import { drawOptions, type RandomIntegerOptions, uniform } from '../random.ts';
 
-export const bernoulliOp = defineOp({
+export const bernoulliOp = declareOp({
   name: 'bernoulli',
   cpu: 'none',
   cuda: 'none',

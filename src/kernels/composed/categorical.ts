@@ -5,12 +5,12 @@ import { formatShape, ShapeError } from '../../errors.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { div } from '../elementwise.ts';
 import { reshape } from '../movement.ts';
-import { apply, checkOperands, defineOp, notDifferentiable } from '../op.ts';
+import { apply, checkOperands, declareOp, notDifferentiable } from '../op.ts';
 import { type DrawOptions, drawOptions, exponential } from '../random.ts';
 import { argmax } from '../reduce.ts';
 import { softmax } from '../softmax.ts';
 
-export const categoricalOp = defineOp({
+export const categoricalOp = declareOp({
   name: 'categorical',
   cpu: 'none',
   cuda: 'none',

@@ -4,9 +4,9 @@ import { allocate } from '../../tensor/allocate.ts';
 import { dtypes } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
-import { apply, checkSameDtype, defineOp } from '../op.ts';
+import { apply, checkSameDtype, declareOp } from '../op.ts';
 
-export const cloneOp = defineOp({
+export const cloneOp = declareOp({
   name: 'clone',
   cpu: 'none',
   cuda: 'none',

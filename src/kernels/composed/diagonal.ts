@@ -7,7 +7,7 @@ import { checkShape, type Shape, stridesOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type DiagonalOptions, offsetOf } from '../inner/diagonal_options.ts';
 import { copyStrided, movementCuda, movementKernels } from '../inner/strided.ts';
-import { apply, checkActivations, checkSameDtype, defineOp } from '../op.ts';
+import { apply, checkActivations, checkSameDtype, declareOp } from '../op.ts';
 import { sum } from '../reduce.ts';
 
 export type { DiagonalOptions } from '../inner/diagonal_options.ts';
@@ -39,7 +39,7 @@ function placed(x: Tensor, shape: Shape, offset: number): Tensor {
   return y;
 }
 
-export const diagonalOp = defineOp<{ offset: number; shape: Shape }>({
+export const diagonalOp = declareOp<{ offset: number; shape: Shape }>({
   name: 'diagonal',
   cpu: movementKernels,
   cuda: movementCuda,
@@ -62,7 +62,7 @@ export function diagonal(x: Tensor, options: DiagonalOptions = {}, ...extra: unk
   return apply(diagonalOp, taken(x, offset), { parents: [x], attributes: { offset, shape: x.shape } });
 }
 
-export const diagEmbedOp = defineOp<number>({
+export const diagEmbedOp = declareOp<number>({
   name: 'diagEmbed',
   cpu: movementKernels,
   cuda: movementCuda,

@@ -24,7 +24,7 @@ import {
   sub,
   where,
 } from '../elementwise.ts';
-import { apply, checkOperands, checkSameDevice, defineOp } from '../op.ts';
+import { apply, checkOperands, checkSameDevice, declareOp } from '../op.ts';
 import { sum } from '../reduce.ts';
 import { applyReduction, type Reduction, type ReductionOptions, reductionOptions, reductions } from './reduction.ts';
 
@@ -132,7 +132,7 @@ export function binaryCrossEntropyWithLogits(
 }
 
 /** (1 - t) max(x, 0) + t max(-x, 0) + log(1 + e^-|x|). Its terms have kinks at 0 and the sum has none, so it has rules of its own. */
-const logisticLossOp = defineOp<{ target: number | undefined }>({
+const logisticLossOp = declareOp<{ target: number | undefined }>({
   name: 'binaryCrossEntropyWithLogits',
   cpu: 'none',
   cuda: 'none',

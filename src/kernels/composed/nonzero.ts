@@ -5,9 +5,9 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { type Operand, where as select } from '../elementwise.ts';
 import { positionsCuda, positionsKernels, positionsOf, writeCoordinates } from '../inner/positions.ts';
-import { apply, checkOperands, checkSameDtype, defineOp, notDifferentiable } from '../op.ts';
+import { apply, checkOperands, checkSameDtype, declareOp, notDifferentiable } from '../op.ts';
 
-export const nonzeroOp = defineOp({
+export const nonzeroOp = declareOp({
   name: 'nonzero',
   cpu: positionsKernels,
   cuda: positionsCuda,

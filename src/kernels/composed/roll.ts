@@ -6,7 +6,7 @@ import { stridesOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { copyStrided, movementCuda, movementKernels } from '../inner/strided.ts';
 import { reshape } from '../movement.ts';
-import { apply, checkSameDtype, defineOp } from '../op.ts';
+import { apply, checkSameDtype, declareOp } from '../op.ts';
 import { type AxesOptions, axesOf } from './shapes.ts';
 
 /** The shift of one axis, from 1 to its extent - 1. */
@@ -41,7 +41,7 @@ function rolled(x: Tensor, shifts: readonly Shift[]): Tensor {
   return y;
 }
 
-export const rollOp = defineOp<readonly Shift[]>({
+export const rollOp = declareOp<readonly Shift[]>({
   name: 'roll',
   cpu: movementKernels,
   cuda: movementCuda,

@@ -7,10 +7,10 @@ import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { readBack } from '../inner/indices.ts';
 import { reshape } from '../movement.ts';
-import { apply, defineOp, notDifferentiable } from '../op.ts';
+import { apply, declareOp, notDifferentiable } from '../op.ts';
 import { checkSortable, sort, sortCuda, sortKernels } from '../sort.ts';
 
-export const uniqueOp = defineOp({
+export const uniqueOp = declareOp({
   name: 'unique',
   cpu: sortKernels,
   cuda: sortCuda,

@@ -15,7 +15,7 @@ import { sumAxes } from '../inner/reduction.ts';
 import { withWeight } from '../inner/weight.ts';
 import { type Extent, extentKind, extents } from '../inner/window.ts';
 import { broadcastTo, reshape } from '../movement.ts';
-import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from '../op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from '../op.ts';
 import * as cpu from './cpu.ts';
 import * as cuda from './cuda.ts';
 import { convKernels } from './direct.ts';
@@ -61,7 +61,7 @@ export interface ConvAttributes {
   weightDtype: Dtype;
 }
 
-export const conv2dOp = defineOp<ConvAttributes>({
+export const conv2dOp = declareOp<ConvAttributes>({
   name: 'conv2d',
   cpu: convKernels,
   cuda: cuda.convCuda,

@@ -10,7 +10,7 @@ import { add } from '../elementwise.ts';
 import { convertDtype } from '../inner/conversion.ts';
 import { withWeight } from '../inner/weight.ts';
 import { type Extent, extentKind, extents } from '../inner/window.ts';
-import { apply, checkActivations, checkOperands, checkSameDevice, defineOp } from '../op.ts';
+import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from '../op.ts';
 import { launchersOf } from './conv.ts';
 import { convCuda } from './cuda.ts';
 import { convKernels } from './direct.ts';
@@ -40,7 +40,7 @@ const options2d: OptionKinds<ConvTranspose2dOptions> = {
   groups: kinds.int32Count,
 };
 
-export const convTranspose2dOp = defineOp<{ shape: ConvShape; weightDtype: Dtype }>({
+export const convTranspose2dOp = declareOp<{ shape: ConvShape; weightDtype: Dtype }>({
   name: 'convTranspose2d',
   cpu: convKernels,
   cuda: convCuda,

@@ -5,7 +5,7 @@ import { type Shape, sameShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { StorageModules } from '../launch/storage.ts';
 import { broadcastTo } from '../movement.ts';
-import { apply, checkActivations, defineOp, type Op } from '../op.ts';
+import { apply, checkActivations, declareOp, type Op } from '../op.ts';
 import { type Operand, tensorOrNone } from './operands.ts';
 import { sumTo } from './reduction.ts';
 
@@ -31,7 +31,7 @@ export interface UnaryRule {
 export type UnaryOp = Saving<Op, UnaryRule['saves']>;
 
 export function unaryOp({ cpu, cuda }: Kernels, name: string, { saves, dx, tangent }: UnaryRule): UnaryOp {
-  const op = defineOp({
+  const op = declareOp({
     name,
     cpu,
     cuda,
@@ -78,7 +78,7 @@ export function binaryOp(
   name: string,
   rule: BinaryRule,
 ): BinaryOp {
-  const op = defineOp<BinaryAttributes>({
+  const op = declareOp<BinaryAttributes>({
     name,
     cpu,
     cuda,
