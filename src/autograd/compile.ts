@@ -23,6 +23,9 @@ export interface CompiledFunction<Inputs extends readonly Tensor[], Output> exte
   dispose(): void;
 }
 
+/** Whether a function is being recorded: a compiled function that it calls runs op by op, as part of the recording. */
+let recording = false;
+
 /** The recording for one set of shapes, and the memory that it reads and writes. */
 interface Replay {
   recording: Recording;
@@ -39,7 +42,7 @@ interface Replay {
  * What `fn` reads besides its inputs (parameters, constants) is read from its memory at each replay, so updated weights are
  * used. Everything in JavaScript is fixed at the recording: numbers, branches, the seeds of random draws (give a Counter as
  * their `origin` to draw new numbers). `fn` may call backward(), which adds to the gradients that exist. Results carry no
- * gradient; inside checkFinite() and jvp() `fn` runs op by op.
+ * gradient; inside checkFinite(), jvp() and the recording of another compiled function, `fn` runs op by op.
  * @param fn synchronous; takes tensors and returns tensors in lists and plain objects, or nothing
  * @returns the compiled function; dispose it, or declare it with `using`, to free its memory
  * @throws RecordingError, from the second call on, if `fn` reads values back, writes values of the host, or frees memory
@@ -70,7 +73,7 @@ export function compile<Inputs extends Tensor[], Output>(
   };
   const call = (...inputs: Inputs): Output => {
     const device = checkInputs(inputs);
-    if (isChecking() || activeLevels().length > 0) return fn(...inputs);
+    if (recording || isChecking() || activeLevels().length > 0) return fn(...inputs);
     const key = inputs.map((t) => `${t.device.name} ${t.dtype} ${t.shape}`).join();
     const state = known.get(key);
     known.delete(key);
@@ -109,7 +112,8 @@ function record<Inputs extends Tensor[]>(fn: (...inputs: Inputs) => unknown, inp
   const held: Tensor[] = [...own];
   try {
     let output: unknown;
-    const recording = device.record(() => {
+    const recorded = device.record(() => {
+      recording = true;
       scope(() => {
         output = mapTensors(fn(...(own as Inputs)), (t) => {
           const handle = alias(t);
@@ -119,11 +123,13 @@ function record<Inputs extends Tensor[]>(fn: (...inputs: Inputs) => unknown, inp
         });
       });
     });
-    return { recording, inputs: own, output };
+    return { recording: recorded, inputs: own, output };
   } catch (error) {
     for (const t of held) t.dispose();
     if (!(error instanceof RecordingError)) throw error;
     throw new RecordingError(`[compile] the function cannot be recorded: ${error.message}`, { cause: error });
+  } finally {
+    recording = false;
   }
 }
 

@@ -16,7 +16,8 @@ import { sumOf } from './pending.ts';
 export function runHooks(hooks: Iterable<GradientHook>, gradient: Tensor): Tensor {
   let current = gradient;
   try {
-    for (const hook of hooks) current = runHook(hook, current);
+    // A copy: a hook that another one adds runs from the next pass on.
+    for (const hook of [...hooks]) current = runHook(hook, current);
     return current;
   } catch (error) {
     current.dispose();

@@ -19,7 +19,7 @@ import type { CompileProgress } from './device.ts';
 import { fromEnvironment } from './environment.ts';
 import type { KernelModule } from './module.ts';
 import { Library } from './native/loader.ts';
-import { amalgamate } from './source.ts';
+import { amalgamate, isGivenText } from './source.ts';
 
 /** One file to compile. */
 interface Request {
@@ -119,6 +119,10 @@ function keep({ key, module }: Request, staged: Staged, start: number): Library 
   try {
     library = load(staged.output, module);
   } catch (cause) {
+    if (isGivenText(module.url))
+      throw new CompileError(`${module.name}.c does not export what is declared: ${(cause as Error).message}`, {
+        cause,
+      });
     const own = compilerTitle(findCompiler());
     throw new CompileError(
       `${own} compiled ${module.name}.c to a file that cannot be used: ${(cause as Error).message}. Name another compiler by ` +

@@ -55,6 +55,15 @@ describe.each(deviceNames)('%s', (name) => {
     });
   });
 
+  test('a compiled function inside another is part of its recording', () => {
+    scope(() => {
+      using inner = compile((x: Tensor) => mul(x, 2));
+      using outer = compile((x: Tensor) => add(inner(x), 1));
+      for (const value of [1, 2, 3, 4, 5]) expect(numbers(outer(tensor([value], { device })))).toEqual([2 * value + 1]);
+      expect(numbers(inner(tensor([7], { device })))).toEqual([14]);
+    });
+  });
+
   test('keeps no memory but that of its recordings, and frees the oldest', () => {
     const x = drawn([64], 1);
     const y = drawn([65], 1);

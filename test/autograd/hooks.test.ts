@@ -111,6 +111,23 @@ describe.each(deviceNames)('%s', (name) => {
     x.dispose();
   });
 
+  test('a hook that a hook adds runs from the next pass on', () => {
+    scope(() => {
+      const x = leaf([2]);
+      let calls = 0;
+      const add = () =>
+        x.registerHook(() => {
+          if (++calls < 100) add();
+          return undefined;
+        });
+      add();
+      sum(mul(x, 2)).backward();
+      expect(calls).toBe(1);
+      sum(mul(x, 2)).backward();
+      expect(calls).toBe(3);
+    });
+  });
+
   test('names a tensor without a gradient', () => {
     scope(() => {
       const hook = () => undefined;

@@ -191,6 +191,20 @@ describe('definitions', () => {
     expect(() => scope(() => broken(zeros([1], { device })))).toThrow(/broken\.c did not compile with [\s\S]*nonsense/);
   });
 
+  test('a text without the declared kernel is an error that names it', async () => {
+    const device = await openTestDevice('cpu');
+    const absent = defineOp({
+      name: 'absent',
+      kernels: { absent: 'ptr' },
+      c: 'int other;',
+      forward({ launch }, [x]) {
+        launch('absent', [x], { threads: 1 });
+        return x;
+      },
+    });
+    expect(() => scope(() => absent(zeros([1], { device })))).toThrow('absent.c does not export what is declared: ');
+  });
+
   test('without clang, the device wasm says what it needs', async () => {
     vi.stubEnv('CLANG', 'no-such-clang');
     const device = await openTestDevice('wasm');
