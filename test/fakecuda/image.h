@@ -9,6 +9,7 @@
 #include <sstream>
 #include <string>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <vector>
 
@@ -101,7 +102,8 @@ static bool fake_compile(const std::string &image, std::string &library, std::st
   struct stat info;
   if (stat(library.c_str(), &info) == 0) return true;
 
-  std::string work = base + "." + std::to_string(getpid()), defines;
+  /* Two threads of a process may compile the same image at once. */
+  std::string work = base + "." + std::to_string(syscall(SYS_gettid)), defines;
   std::stringstream options(image.substr(0, image.find('\n')));
   for (std::string word; options >> word;)
     if (word.rfind("-D", 0) == 0) defines += " '" + word + "'";
