@@ -10,6 +10,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { readPng } from '../../../src/io/index.ts';
 import { chainStages } from '../../../src/run/chain/stages.ts';
 import type { ReportFigures } from '../../../src/run/index.ts';
+import { browser } from '../../support/browser.ts';
 import { configWith } from '../../support/config.ts';
 import { full } from '../../support/devices.ts';
 import { type Fault, faultEnvironment, noFaults } from '../../support/faults.ts';
@@ -127,7 +128,7 @@ describe('a chain on the digits', () => {
     const [picture, profile] = [join(root, 'report.png'), join(root, 'chromium')];
     const flags = ['--headless', '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking'];
     const { status, stderr, error } = spawnSync(
-      'chromium',
+      browser,
       [
         ...flags,
         `--user-data-dir=${profile}`,
@@ -138,7 +139,7 @@ describe('a chain on the digits', () => {
       ],
       { encoding: 'utf8', timeout: 90_000 },
     );
-    expect(error, 'chromium (Debian: chromium) is needed').toBeUndefined();
+    expect(error, 'a browser is needed: `npm run test:setup`').toBeUndefined();
     expect(status).toBe(0);
     expect(stderr).not.toContain('CONSOLE');
     const { data, channels, width, height } = await readPng(picture);
