@@ -33,13 +33,20 @@ const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'
 });
 if (status !== 0) process.exit(1);
 
-// TypeScript rewrites import extensions in JavaScript but not in declarations, where other tools do not resolve ./x.ts to x.d.ts.
-for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' }))
-  if (file.endsWith('.d.ts')) {
-    const path = join(root, 'dist', file);
-    const text = readFileSync(path, 'utf8');
-    writeFileSync(path, text.replace(/((?:from |import |import\(|declare module )(["'])\.[^"']*)\.ts\2/g, '$1.js$2'));
-  }
+const { default: ts } = await import('typescript');
+
+for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' })) {
+  const path = join(root, 'dist', file);
+  // TypeScript rewrites import extensions in JavaScript but not in declarations, where other tools do not resolve ./x.ts to x.d.ts.
+  if (file.endsWith('.d.ts'))
+    edit(path, (text) => text.replace(/((?:from |import |import\(|declare module )(["'])\.[^"']*)\.ts\2/g, '$1.js$2'));
+  else if (file.endsWith('.js'))
+    edit(path, (text) =>
+      text.replace(/ from "tslib";/, ` from "${'../'.repeat(file.split(/[\\/]/).length - 1) || './'}using.js";`),
+    );
+}
+writeUsing();
+markPureCalls();
 
 await embedTexts(root);
 // The module that the wasm device imports must exist even if it was not built, so that bundlers resolve it.
@@ -49,6 +56,42 @@ if (!existsSync(wasm)) writeFileSync(wasm, 'export const packed = undefined;\n')
 
 chmodSync(join(root, 'dist/cli/main.js'), 0o755);
 await buildGpu();
+
+function edit(path, change) {
+  const text = readFileSync(path, 'utf8');
+  const changed = change(text);
+  if (changed !== text) writeFileSync(path, changed);
+}
+
+/** Writes the helpers that `using` compiles to into one module, because TypeScript offers either tslib or a copy in each file. */
+function writeUsing() {
+  const target = ts.ScriptTarget.ES2022;
+  const { outputText } = ts.transpileModule('{ using x = null; }', { compilerOptions: { target } });
+  const [helpers] = outputText.match(/^var __addDisposableResource [\s\S]*?^\}\)\([\s\S]*?^\}\);$/m);
+  const names = [...helpers.matchAll(/^var (\w+)/gm)].map(([, name]) => name);
+  writeFileSync(join(root, 'dist/using.js'), `${helpers}\nexport { ${names.join(', ')} };\n`);
+}
+
+/**
+ * Marks the calls that make a constant by a function with @__NO_SIDE_EFFECTS__ as pure. Bundlers drop them where the constant
+ * is unused; esbuild does so for functions of other files only if the call is marked.
+ */
+function markPureCalls() {
+  const files = readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /\.js$/.test(file),
+  );
+  const annotated = (text) =>
+    [...text.matchAll(/@__NO_SIDE_EFFECTS__ \*\/\n(?:export )?function (\w+)/g)].map(([, name]) => name);
+  const pure = new Set(files.flatMap((file) => annotated(readFileSync(join(root, 'dist', file), 'utf8'))));
+  for (const file of files)
+    edit(join(root, 'dist', file), (text) => {
+      const imported = [...text.matchAll(/^import \{([^}]*)\}/gm)].flatMap(([, names]) => names.match(/\w+/g) ?? []);
+      const known = new Set([...annotated(text), ...imported.filter((name) => pure.has(name))]);
+      return text.replace(/^((?:export )?const \w+ = )(\w+)\(/gm, (call, before, name) =>
+        known.has(name) ? `${before}/* @__PURE__ */ ${name}(` : call,
+      );
+    });
+}
 
 /** Whether no input is newer than the file that a build writes last. */
 function isCurrent() {
@@ -74,7 +117,6 @@ function isCurrent() {
 
 /** `npm run gpu`, with the tests' op cases and golden networks, PyTorch's scripts, and what it was built from. */
 async function buildGpu() {
-  const { default: ts } = await import('typescript');
   const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'));
   const { options } = ts.convertCompilerOptionsFromJson(
     { ...compilerOptions, noEmit: false, module: 'esnext', moduleResolution: 'bundler' },

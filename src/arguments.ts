@@ -48,22 +48,26 @@ function isInt32(value: unknown): boolean {
   return Number.isInteger(value) && (value as number) === ((value as number) | 0);
 }
 
+/* @__NO_SIDE_EFFECTS__ */
 export function kind(expected: string, accepts: (value: unknown) => boolean): Kind {
   return { expected, accepts };
 }
 
 /** A whole number from `least` to `most`, inclusive. */
+/* @__NO_SIDE_EFFECTS__ */
 export function wholeFrom(least: number, most: number): Kind {
   return kind(`a whole number from ${least} to ${most}`, (v) => isWhole(v, least, most));
 }
 
 /** One of the given strings, numbers or booleans. */
+/* @__NO_SIDE_EFFECTS__ */
 export function oneOf(values: readonly (string | number | boolean)[]): Kind {
   const listed = values.map((value) => JSON.stringify(value)).join(', ');
   return kind(values.length === 1 ? listed : `one of ${listed}`, (v) => values.includes(v as string));
 }
 
 /** A list or a typed array whose items are all of one kind. */
+/* @__NO_SIDE_EFFECTS__ */
 export function listOf(item: Kind, plural: string, length?: number): Kind {
   const expected = length === undefined ? `a list of ${plural}` : `a list of ${length} ${plural}`;
   return kind(expected, (v) => {
@@ -72,10 +76,12 @@ export function listOf(item: Kind, plural: string, length?: number): Kind {
   });
 }
 
+/* @__NO_SIDE_EFFECTS__ */
 export function either(a: Kind, b: Kind): Kind {
   return kind(`${a.expected} or ${b.expected}`, (v) => a.accepts(v) || b.accepts(v));
 }
 
+/* @__NO_SIDE_EFFECTS__ */
 export function instanceOf(type: abstract new (...values: never[]) => unknown, expected: string): Kind {
   return kind(expected, (v) => v instanceof type);
 }

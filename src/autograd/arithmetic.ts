@@ -30,9 +30,8 @@ export interface GradientArithmetic {
   sumProducts(products: readonly PendingProduct[]): Tensor;
   /** @throws NonFiniteError naming `op` where `t` holds a NaN or an infinity */
   assertFinite(op: string, t: Tensor, what: string): void;
-  /** Whether rules may return deferred gradients on the device. */
-  canDefer(device: Device): boolean;
-  deferredGradients(): DeferredGradients;
+  /** Undefined on devices where rules may not return deferred gradients. */
+  deferredGradients(device: Device): DeferredGradients | undefined;
 }
 
 let provided: GradientArithmetic | undefined;

@@ -1,6 +1,7 @@
 // Where the gradients of leaves go: a sink takes them from the backward pass. This one adds to `grad`.
+import type { Device } from '../device/device.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { arithmetic } from './arithmetic.ts';
+import { arithmetic, type DeferredGradients } from './arithmetic.ts';
 import { type DeferredGradient, isExclusive } from './gradient_parts.ts';
 import type { GraphNode } from './graph.ts';
 import { isChecking } from './mode.ts';
@@ -27,8 +28,11 @@ export interface LeafSink {
 
 /** Adds to `grad` of the leaves. */
 export function accumulateInLeaves(): LeafSink {
-  const { canDefer, deferredGradients } = arithmetic();
-  const deferred = deferredGradients();
+  const deferred = new Map<Device, DeferredGradients | undefined>();
+  const deferredOn = (device: Device) => {
+    if (!deferred.has(device)) deferred.set(device, arithmetic().deferredGradients(device));
+    return deferred.get(device);
+  };
   return {
     wants: () => true,
     assertReady(leaf) {
@@ -36,10 +40,10 @@ export function accumulateInLeaves(): LeafSink {
       leaf.grad?.assertAlive(`backward() into the grad of ${leaf.describe()}`);
     },
     take: addToLeaf,
-    defers: (leaf) => canDefer(leaf.device) && leaf.grad?.dtype === 'f32' && !isChecking(),
-    takeDeferred: (leaf, gradient) => deferred.add(leaf.grad as Tensor, gradient),
-    finish: () => deferred.flush(),
-    abandon: () => deferred.dispose(),
+    defers: (leaf) => leaf.grad?.dtype === 'f32' && !isChecking() && deferredOn(leaf.device) !== undefined,
+    takeDeferred: (leaf, gradient) => deferredOn(leaf.device)?.add(leaf.grad as Tensor, gradient),
+    finish: () => deferred.forEach((gradients) => gradients?.flush()),
+    abandon: () => deferred.forEach((gradients) => gradients?.dispose()),
   };
 }
 

@@ -1,5 +1,5 @@
-// Every environment variable that the package reads, with its meaning and its values. No other file reads the environment. An empty
-// variable counts as unset; an invalid value is an error wherever it is used.
+// Every environment variable that the package reads, and its values; docs/library.md says what they mean. No other file reads the
+// environment. An empty variable counts as unset; an invalid value is an error wherever it is used.
 import { statSync } from 'node:fs';
 import { availableParallelism, homedir } from 'node:os';
 import { resolve } from 'node:path';
@@ -10,89 +10,63 @@ import { nearestName, ValueError } from '../errors.ts';
 export const MOST_THREADS = 256;
 
 interface Variable<T> {
-  /** The text of the table in docs/library.md. */
-  meaning: string;
   /** Completes "NAME must be ...". */
   expected: string;
   /** Parses the text; undefined if it is invalid. */
   read(text: string): T | undefined;
 }
 
-const anyText = (meaning: string, expected: string): Variable<string> => ({ meaning, expected, read: (text) => text });
+const anyText = (expected: string): Variable<string> => ({ expected, read: (text) => text });
 
-const oneOf = <T>(meaning: string, expected: string, values: Record<string, T>): Variable<T> => ({
-  meaning,
+const oneOf = <T>(expected: string, values: Record<string, T>): Variable<T> => ({
   expected,
   read: (text) => (Object.hasOwn(values, text) ? values[text] : undefined),
 });
 
 /** A folder that exists or can be created; relative paths start at the working directory. */
-const folder = (meaning: string): Variable<string> => ({
-  meaning,
+const folder: Variable<string> = {
   expected: 'a folder',
   read: (text) => ((kindOf(text) ?? 'folder') === 'folder' ? resolve(text) : undefined),
-});
+};
 
-const cacheFolder = folder('folder of compiled kernels, or off; default: ~/.cache/rectiflow/kernels');
+const library = anyText('a library');
+const place = anyText('a folder');
 
 export const variables = {
   RECTIFLOW_THREADS: {
-    meaning: 'threads of the devices cpu and wasm; default: all that the system allows',
     expected: `a whole number from 1 to ${MOST_THREADS}`,
     read: (text: string) => whole(Number(text), 1, MOST_THREADS),
   },
   RECTIFLOW_MARCH: {
-    meaning: "instruction set of the device cpu's kernels, by the C compiler's name for it; default native",
     expected: 'the name of an instruction set, such as x86-64-v3',
     read: (text: string) => (/^[\w.+-]+$/.test(text) ? text : undefined),
   },
   RECTIFLOW_TUNING: {
-    meaning:
-      'a file written by `rectiflow tune` (which convolution algorithm is faster for which shape), used in place of the built-in table; ' +
-      'commands read it, a program calls `useTuningFile`',
     expected: 'a file of `rectiflow tune`',
     read: (text: string) => (kindOf(text) === 'file' ? text : undefined),
   },
   RECTIFLOW_CACHE: {
-    ...cacheFolder,
     expected: 'a folder, or off',
-    read: (text: string) => (text === 'off' ? text : cacheFolder.read(text)),
+    read: (text: string) => (text === 'off' ? text : folder.read(text)),
   },
-  RECTIFLOW_DATA: folder('folder of downloads and of data set statistics; default: ~/.cache/rectiflow/data'),
-  RECTIFLOW_DEBUG: oneOf(
-    'what is printed on standard error: 0 nothing, 1 devices, cache and leaks, 2 also each kernel with its time, 3 also sources',
-    '0, 1, 2 or 3',
-    { 0: 0, 1: 1, 2: 2, 3: 3 },
-  ),
-  RECTIFLOW_CUDA_CACHING: oneOf('whether the device cuda keeps freed memory for reuse, 1 or 0; default 1', '0 or 1', {
-    0: false,
-    1: true,
-  }),
-  RECTIFLOW_TORCH_PYTHON: anyText('the Python for comparisons with PyTorch; default python3', 'a Python that runs'),
-  CC: {
-    meaning: 'the C compiler, optionally with arguments, such as ccache gcc; default: the first of cc, gcc, clang',
-    expected: 'a command, its words separated by blanks',
-    read: commandWords,
-  },
-  CLANG: anyText('the clang that compiles kernels given as text for the device wasm; default clang', 'a command'),
-  WASM_LD: anyText('the linker of WebAssembly that belongs to it; default wasm-ld', 'a command'),
-  LIBCUDA_PATH: anyText('file of libcuda, the NVIDIA driver', 'a library'),
-  LIBNVRTC_PATH: anyText('file of libnvrtc', 'a library'),
-  LIBLAPACK_PATH: anyText('file of LAPACK', 'a library'),
+  RECTIFLOW_DATA: folder,
+  RECTIFLOW_DEBUG: oneOf('0, 1, 2 or 3', { 0: 0, 1: 1, 2: 2, 3: 3 }),
+  RECTIFLOW_CUDA_CACHING: oneOf('0 or 1', { 0: false, 1: true }),
+  RECTIFLOW_TORCH_PYTHON: anyText('a Python that runs'),
+  CC: { expected: 'a command, its words separated by blanks', read: commandWords },
+  CLANG: anyText('a command'),
+  WASM_LD: anyText('a command'),
+  LIBCUDA_PATH: library,
+  LIBNVRTC_PATH: library,
+  LIBLAPACK_PATH: library,
   // The variables below are shared with other programs and only add places to look; missing folders are skipped.
-  CUDA_HOME: anyText('a CUDA toolkit in which libnvrtc is looked for', 'a folder'),
-  CUDA_PATH: anyText('as CUDA_HOME', 'a folder'),
-  CUDA_VISIBLE_DEVICES: anyText(
-    'read by the NVIDIA driver; quoted in the error for a card that does not exist',
-    'numbers of cards',
-  ),
-  VIRTUAL_ENV: anyText('a Python environment in which libnvrtc is looked for', 'a folder'),
-  CONDA_PREFIX: anyText('as VIRTUAL_ENV', 'a folder'),
-  XDG_CACHE_HOME: anyText('the folder of caches, if it is an absolute path; default ~/.cache', 'an absolute folder'),
-  XDG_RUNTIME_DIR: anyText(
-    'where kernels are compiled if neither the cache nor the temporary folder can be used',
-    'a folder',
-  ),
+  CUDA_HOME: place,
+  CUDA_PATH: place,
+  CUDA_VISIBLE_DEVICES: anyText('numbers of cards'),
+  VIRTUAL_ENV: place,
+  CONDA_PREFIX: place,
+  XDG_CACHE_HOME: anyText('an absolute folder'),
+  XDG_RUNTIME_DIR: place,
 } satisfies Record<string, Variable<unknown>>;
 
 export type VariableName = keyof typeof variables;

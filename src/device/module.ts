@@ -53,6 +53,7 @@ const declared = new Map<string, AnyModule>();
  * Declares the kernels of one C file, for the CPU.
  * @param path the source below src/, such as `kernels/conv/conv.c`, or a file URL
  */
+/* @__NO_SIDE_EFFECTS__ */
 export function kernelModule<Names extends string>(
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
@@ -70,6 +71,7 @@ interface CudaBuild extends Pick<CudaModule, 'precisions' | 'target'> {
 }
 
 /** Declares the kernels of one .cu file. */
+/* @__NO_SIDE_EFFECTS__ */
 export function cudaModule<Names extends string>(
   path: string,
   kernels: Readonly<Record<Names, Signature>>,

@@ -4,6 +4,7 @@ import { checkArgument, checkOptions, kinds, oneOf, requireWhole } from '../argu
 import { DeviceError } from '../errors.ts';
 import { KernelCache, privateFolder } from './cache.ts';
 import { describeMissingCompiler, lookForCompilerAsync } from './cc.ts';
+import { loadCompanions } from './companions.ts';
 import { CpuDevice } from './cpu.ts';
 import { debugLine } from './debug.ts';
 import { type Device, deviceKind, deviceNames, type Precision, precisions } from './device.ts';
@@ -125,7 +126,7 @@ async function deviceOf(
     const [{ WasmDevice }, { nodeHost }] = await Promise.all([import('./wasm.ts'), import('./wasm_node.ts')]);
     return WasmDevice.open(await nodeHost(), { threads, exact });
   }
-  const { CudaDevice } = await import('./cuda/device.ts');
+  const [{ CudaDevice }] = await Promise.all([import('./cuda/device.ts'), loadCompanions('cuda')]);
   return new CudaDevice(index, { precision });
 }
 

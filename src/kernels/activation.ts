@@ -106,6 +106,7 @@ function activate(name: Name, x: Tensor, p = 0, q = 0): Tensor {
 }
 
 /** The function of an op without options. */
+/* @__NO_SIDE_EFFECTS__ */
 function plain(name: Name, p = 0, q = 0): (x: Tensor) => Tensor {
   return (x, ...extra: unknown[]) => {
     refuseExtra(name, extra);

@@ -50,6 +50,7 @@ const slope = (name: Parameters<typeof gradientKernel>[0]) => (dy: Tensor, saved
 
 const unaryOp = (name: string, rule: UnaryRule) => defineUnary(elementwise, name, rule);
 
+/* @__NO_SIDE_EFFECTS__ */
 function unary(op: UnaryOp): (x: Tensor) => Tensor {
   const kernel = `elementwise_${op.name}` as Parameters<typeof unaryKernel>[0];
   return unaryFunction(op, (x) => unaryKernel(kernel, x));
@@ -167,6 +168,7 @@ export function clamp(x: Tensor, bounds: { min?: number; max?: number }): Tensor
 
 const binaryOp = (name: string, rule: BinaryRule) => defineBinary(elementwise, (a, b) => add(a, b), name, rule);
 
+/* @__NO_SIDE_EFFECTS__ */
 function binary(op: BinaryOp): (a: Operand, b: Operand) => Tensor {
   const kernel = `elementwise_${op.name}` as Binary;
   return binaryFunction(op, (a, b) => binaryKernel(op.name, kernel, a, b));
@@ -274,6 +276,7 @@ function logOf(a: Operand): Operand {
 
 // ---------------------------------------------------------------- comparisons
 
+/* @__NO_SIDE_EFFECTS__ */
 function comparisonOp(name: string): Op {
   return declareOp({
     name,
@@ -283,6 +286,7 @@ function comparisonOp(name: string): Op {
   });
 }
 
+/* @__NO_SIDE_EFFECTS__ */
 function comparison(op: Op, kernel: Binary): (a: Operand, b: Operand) => Tensor {
   return (a, b, ...extra: unknown[]) => {
     refuseExtra(op.name, extra);

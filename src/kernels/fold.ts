@@ -204,6 +204,7 @@ function launchLogSumExp(x: Tensor, y: Tensor, { outer, length, inner }: Around)
 
 // ---------------------------------------------------------------- true elements
 
+/* @__NO_SIDE_EFFECTS__ */
 function countOp(name: string): Op {
   return declareOp({
     name,

@@ -19,6 +19,7 @@ export const integerOps = {
   rightShift: bitsOp('rightShift'),
 };
 
+/* @__NO_SIDE_EFFECTS__ */
 function binary(name: keyof typeof integerOps, kernel: IntegerBinary): (a: Operand, b: Operand) => Tensor {
   return (a, b, ...extra: unknown[]) => {
     refuseExtra(name, extra);

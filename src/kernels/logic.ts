@@ -58,6 +58,7 @@ function run(name: keyof typeof logicOps, kernel: (typeof LOGIC)[number], operan
   return apply(logicOps[name], y, { parents: operands });
 }
 
+/* @__NO_SIDE_EFFECTS__ */
 function connective(
   name: 'logicalAnd' | 'logicalOr' | 'logicalXor',
   kernel: (typeof LOGIC)[number],

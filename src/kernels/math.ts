@@ -71,6 +71,7 @@ const unaryOps = Object.fromEntries(
   [...steps, ...smooth].map((name) => [name, unaryOp(math, name, ruleOf(name))]),
 ) as Record<Step | Smooth, UnaryOp>;
 
+/* @__NO_SIDE_EFFECTS__ */
 function unary(name: Step | Smooth): (x: Tensor) => Tensor {
   return unaryFunction(unaryOps[name], (x) => math.unary(`math_${name}`, x));
 }

@@ -30,6 +30,7 @@ export interface NotDifferentiable {
 }
 
 /** The rules of an op without a derivative. */
+/* @__NO_SIDE_EFFECTS__ */
 export function notDifferentiable(reason: string): { backward: NotDifferentiable; tangent: NotDifferentiable } {
   return { backward: { reason }, tangent: { reason } };
 }
@@ -54,6 +55,7 @@ export interface Op<Attributes = undefined> {
   readonly takesScaled?: boolean;
 }
 
+/* @__NO_SIDE_EFFECTS__ */
 export function declareOp<Attributes = undefined>(op: Op<Attributes>): Op<Attributes> {
   return op;
 }

@@ -87,6 +87,7 @@ export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
   return apply(meanOp, y, { parents: [x], attributes: { shape: x.shape, axes, scale } });
 }
 
+/* @__NO_SIDE_EFFECTS__ */
 function extremeOp(name: string) {
   return declareOp<ReduceAttributes>({
     name,

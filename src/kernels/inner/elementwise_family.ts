@@ -45,6 +45,7 @@ export interface ElementwiseFamily<
 }
 
 /** @param files the family's C file and its CUDA file, below src */
+/* @__NO_SIDE_EFFECTS__ */
 export function elementwiseFamily<
   Unary extends string = never,
   Gradient extends string = never,

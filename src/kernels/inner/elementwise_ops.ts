@@ -30,6 +30,7 @@ export interface UnaryRule {
 
 export type UnaryOp = Saving<Op, UnaryRule['saves']>;
 
+/* @__NO_SIDE_EFFECTS__ */
 export function unaryOp({ cpu, cuda }: Kernels, name: string, { saves, dx, tangent }: UnaryRule): UnaryOp {
   const op = declareOp({
     name,
@@ -72,6 +73,7 @@ export interface BinaryAttributes {
 export type BinaryOp = Saving<Op<BinaryAttributes>, BinaryRule['saves']>;
 
 /** @param plus the op that adds the two parts of a tangent */
+/* @__NO_SIDE_EFFECTS__ */
 export function binaryOp(
   { cpu, cuda }: Kernels,
   plus: (a: Tensor, b: Tensor) => Tensor,
@@ -100,6 +102,7 @@ export function binaryOp(
 }
 
 /** The function of an op. @param forward checks the operands and computes the result without a gradient */
+/* @__NO_SIDE_EFFECTS__ */
 export function binaryFunction(
   op: BinaryOp,
   forward: (a: Operand, b: Operand) => Tensor,

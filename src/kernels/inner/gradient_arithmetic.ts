@@ -1,11 +1,16 @@
 // The kernels behind autograd/arithmetic.ts.
 import type { GradientArithmetic } from '../../autograd/arithmetic.ts';
+import { loadWith } from '../../device/companions.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { accumulate, accumulateScaled, assertFinite } from './accumulate.ts';
 import { convertDtype } from './conversion.ts';
 import { joinedProduct } from './joined_product.ts';
-import { LeafGradients } from './leaf_gradients.ts';
 import { columnsOf } from './strided.ts';
+
+let leafGradients: typeof import('./leaf_gradients.ts') | undefined;
+loadWith('cuda', async () => {
+  leafGradients = await import('./leaf_gradients.ts');
+});
 
 export const gradientArithmetic: Omit<GradientArithmetic, 'identity'> = {
   convert: convertDtype,
@@ -19,6 +24,6 @@ export const gradientArithmetic: Omit<GradientArithmetic, 'identity'> = {
   copyColumns: columnsOf,
   sumProducts: joinedProduct,
   assertFinite,
-  canDefer: (device) => device.kind === 'cuda',
-  deferredGradients: () => new LeafGradients(),
+  deferredGradients: (device) =>
+    leafGradients && device.kind === 'cuda' ? new leafGradients.LeafGradients() : undefined,
 };

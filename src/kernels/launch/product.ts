@@ -30,6 +30,7 @@ export type ProductModules<Names extends string = string> = Readonly<
 >;
 
 /** Declares all builds of a file. */
+/* @__NO_SIDE_EFFECTS__ */
 export function productModules<Names extends string>(
   path: string,
   kernels: Readonly<Record<Names, Signature>>,

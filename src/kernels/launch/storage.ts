@@ -11,6 +11,7 @@ export type Activation = 'f32' | 'bf16';
 export type StorageModules<Names extends string = string> = Readonly<Record<Activation, CudaModule<Names>>>;
 
 /** Declares both builds of a file. */
+/* @__NO_SIDE_EFFECTS__ */
 export function storageModules<Names extends string>(
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
