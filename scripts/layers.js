@@ -26,6 +26,7 @@ index.ts -> base, device, tensor, autograd, kernels
 run -> base, io, device, tensor, autograd, kernels, nn, flow, data, eval
 run/arguments.ts ->
 run/config ->
+run/plot ->
 run/machine -> run/arguments.ts, run/config
 run/data.ts -> run/config, run/machine
 run/checkpoints -> run/arguments.ts, run/config, run/machine
@@ -33,7 +34,7 @@ run/workdir -> run/config, run/checkpoints
 run/sampling -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir
 run/training -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling
 run/eval -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training
-run/report -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/training, run/eval
+run/report -> run/arguments.ts, run/config, run/plot, run/machine, run/data.ts, run/checkpoints, run/workdir, run/training, run/eval
 run/chain -> run/arguments.ts, run/config, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report
 run/serve -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/sampling
 run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report, run/chain, run/serve
