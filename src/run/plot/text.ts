@@ -9,20 +9,27 @@ const CAPITAL = /[A-Z0-9<>=+#&~]/;
 /** Width of a line of text, as a multiple of its size if `size` is absent. */
 export function textWidth(text: string, size = 1): number {
   let width = 0;
-  for (const character of text) {
-    if ((character.codePointAt(0) as number) > 0x2e7f) width += 1.05;
-    else if (NARROW.test(character)) width += 0.42;
-    else if (WIDE.test(character)) width += 1;
-    else width += CAPITAL.test(character) ? 0.7 : 0.63;
-  }
+  for (const character of text) width += characterWidth(character);
   return width * size;
+}
+
+function characterWidth(character: string): number {
+  if ((character.codePointAt(0) as number) > 0x2e7f) return 1.05;
+  if (NARROW.test(character)) return 0.42;
+  if (WIDE.test(character)) return 1;
+  return CAPITAL.test(character) ? 0.7 : 0.63;
 }
 
 /** A line of text, shortened with an ellipsis to fit a width. Control characters are escaped. */
 export function fitText(text: string, size: number, width: number): string {
   const line = escapeName(text);
   if (textWidth(line, size) <= width) return line;
-  const characters = [...line];
-  while (characters.length > 0 && textWidth(`${characters.join('')}…`, size) > width) characters.pop();
-  return `${characters.join('').trimEnd()}…`;
+  let kept = '';
+  let room = width / size - characterWidth('…');
+  for (const character of line) {
+    room -= characterWidth(character);
+    if (room < 0) break;
+    kept += character;
+  }
+  return `${kept.trimEnd()}…`;
 }
