@@ -7,9 +7,9 @@ export function inlineSvg(drawing: Drawing): string {
   return svg(drawing, '');
 }
 
-/** The drawing as the text of an .svg file. */
-export function svgFile(drawing: Drawing): string {
-  return `<?xml version="1.0" encoding="UTF-8"?>\n${svg(drawing, ' xmlns="http://www.w3.org/2000/svg"')}\n`;
+/** The drawing as the text of an .svg file. @param unit of its coordinates; default: pixels */
+export function svgFile(drawing: Drawing, unit: 'px' | 'pt' = 'px'): string {
+  return `<?xml version="1.0" encoding="UTF-8"?>\n${svg(drawing, ' xmlns="http://www.w3.org/2000/svg"', unit === 'pt' ? unit : '')}\n`;
 }
 
 /** Text as the contents or an attribute of an element of HTML or SVG. */
@@ -17,10 +17,11 @@ export function escapeHtml(text: string): string {
   return escapeText(text.split('\n')).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 
-function svg({ width, height, description, font, background, shapes }: Drawing, namespace: string): string {
+function svg(drawing: Drawing, namespace: string, unit = ''): string {
+  const { width, height, description, font, background, shapes } = drawing;
   const back = background === undefined ? [] : [`<rect width="100%" height="100%" fill="${escapeHtml(background)}"/>`];
   return [
-    `<svg${namespace} viewBox="0 0 ${number(width)} ${number(height)}" width="${number(width)}" height="${number(height)}" ` +
+    `<svg${namespace} viewBox="0 0 ${number(width)} ${number(height)}" width="${number(width)}${unit}" height="${number(height)}${unit}" ` +
       `font-family="${escapeHtml(font)}" role="img" aria-label="${escapeHtml(description)}">`,
     ...back,
     ...shapes.map(element),
