@@ -17,8 +17,9 @@ export function featuresPage() {
   return `# Functions, compared with PyTorch, jax-js and tfjs
 
 The functions of this package, and whether PyTorch 2.13, jax-js 0.1.25 and tfjs 4.22 have them. The marks of the others were
-read from their documentation and type files by family; where a row is narrower than that, its marks are from general knowledge and
-were not looked up one by one. "partly" means that some of the row is absent, or needs several calls. \`scripts/features.js\` writes
+looked up name by name: in PyTorch's documentation, in the type files of @jax-js/jax, @tensorflow/tfjs-core and
+@tensorflow/tfjs-layers, and for the optimisers of jax-js in the sources of its package optax. "partly" means that some of the row
+is absent, or needs several calls. \`scripts/features.js\` writes
 this page. [library.md](library.md) shows how the functions are used.
 
 ${tables.join('\n')}`;
