@@ -1,5 +1,5 @@
 // `npm run check`: types, style (biome.json), the imports that the lattice allows (layers.js), the wording of prose
-// (prose.js), and every kernel built for WebAssembly, where warnings are errors.
+// (prose.js), what is made from the schema of configurations (config_pages.ts), and every kernel built for WebAssembly, where warnings are errors.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -23,6 +23,12 @@ const results = await Promise.all([
   run('lint; `npx biome check --write` repairs most', [biome, 'check', '--error-on-warnings']),
   run('the lattice of imports', ['scripts/layers.js']),
   run('the wording of comments, messages and docs', ['scripts/prose.js']),
+  run('docs/config.md and the type of a configuration', [
+    '--import',
+    'jiti/register',
+    'scripts/config_pages.ts',
+    '--check',
+  ]),
   run('the kernels for WebAssembly', ['--import', 'jiti/register', 'scripts/build_wasm.ts']),
 ]);
 if (results.includes(false)) process.exit(1);

@@ -6,7 +6,11 @@
 // -1, as it does there; util.parseArgs would read -1 as two short flags.
 import { isWhole } from '../arguments.ts';
 import { nearestName, UsageError } from '../errors.ts';
+import { allKeys, keysReadBy } from '../run/config/explain.ts';
 import { isBooleanKey, isKey, type Override } from '../run/config/index.ts';
+import type { KeyProperties, Reader } from '../run/config/keys.ts';
+import { keyProperties } from '../run/config/tree.ts';
+import { twoColumns } from './columns.ts';
 import { type CommandName, summaries } from './summaries.ts';
 
 export interface Option {
@@ -143,8 +147,13 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
 function refuseUnread({ name, overrides }: Command, path: readonly string[]): void {
   const key = path.join('.');
   if (typeof overrides === 'string' || !isKey(path)) return;
-  if (!overrides.some((read) => read === key || (read.endsWith('.') && key.startsWith(read))))
+  if (!isRead(overrides, key))
     throw new UsageError(`--config.${key} has no effect on ${name}, which reads ${keyList(overrides)}`);
+}
+
+/** Whether a list of keys and tables covers a key. */
+function isRead(list: readonly string[], key: string): boolean {
+  return list.some((read) => read === key || (read.endsWith('.') && key.startsWith(read)));
 }
 
 function keyList(keys: readonly string[]): string {
@@ -185,5 +194,20 @@ export function commandHelp(command: Command): string {
   const lines = rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`);
   const usage = [command.name, ...(command.operands ?? [])].join(' ');
   const text = command.details === undefined ? '' : `${command.details}\n\n`;
-  return `rectiflow ${usage} - ${summaries[command.name]}\n\n${text}Options:\n${lines.join('\n')}\n`;
+  const keys = keysHelp(command);
+  return `rectiflow ${usage} - ${summaries[command.name]}\n\n${text}Options:\n${lines.join('\n')}\n${keys}`;
+}
+
+/** The keys that a command reads, a line or two for each; empty for a command that reads none. */
+function keysHelp({ name, overrides }: Command): string {
+  if (overrides === 'none' || name === 'config') return '';
+  // quickstart is a chain.
+  const read = overrides === 'all' ? keysReadBy((name === 'quickstart' ? 'chain' : name) as Reader) : overrides;
+  const rows = allKeys()
+    .filter((key) => isRead(read, key))
+    .flatMap((key): [string, string][] => {
+      const { text, inert } = keyProperties(key) as KeyProperties;
+      return inert ? [] : [[key, text.split(/(?<=\.) (?=[A-Z])/)[0]]];
+    });
+  return `\nKeys, for --config.KEY VALUE (rectiflow config explain KEY says more):\n${twoColumns(rows).join('\n')}\n`;
 }

@@ -1,4 +1,5 @@
 // The command `classifier`: trains a small classifier whose features score samples.
+import { keysReadBy } from '../run/config/explain.ts';
 import { requireLabels, trainClassifier } from '../run/eval/train_classifier.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
@@ -17,7 +18,7 @@ import {
 export const classifierCommand: Command = {
   name: 'classifier',
   details: 'Trains on labelled images; --config.eval.features classifier:FILE scores samples by its features.',
-  overrides: ['seed', 'device', 'precision', 'exact', 'data.', 'training.data_dir'],
+  overrides: keysReadBy('classifier'),
   options: {
     config: { value: 'CONFIG', help: `${configHelp}; required` },
     out: { value: 'FILE', help: 'X.safetensors; required' },

@@ -1,8 +1,10 @@
 // The command `inspect`: lists what a checkpoint holds, or the tensors of a network.
+
 import { formatShape, UsageError } from '../errors.ts';
 import { findCheckpoint } from '../run/checkpoints/find.ts';
 import { describeNotFinite } from '../run/checkpoints/finite.ts';
 import { inspectFile, inspectModel, type TensorLine } from '../run/checkpoints/inspect.ts';
+import { keysReadBy } from '../run/config/explain.ts';
 import { escapeJson, escapeName, escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { configHelp, configOf } from './shared.ts';
@@ -10,7 +12,7 @@ import { configHelp, configOf } from './shared.ts';
 export const inspectCommand: Command = {
   name: 'inspect',
   operands: ['[FILE]'],
-  overrides: ['data.image_size', 'data.num_channels', 'model.'],
+  overrides: keysReadBy('inspect'),
   options: {
     config: { value: 'CONFIG', help: `${configHelp}; in place of a file` },
     json: { help: 'print JSON' },

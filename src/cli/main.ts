@@ -26,6 +26,7 @@ const loaders: Record<CommandName, () => Promise<Command>> = {
   report: async () => (await import('./report.ts')).reportCommand,
   stats: async () => (await import('./stats.ts')).statsCommand,
   classifier: async () => (await import('./classifier.ts')).classifierCommand,
+  config: async () => (await import('./config.ts')).configCommand,
   convert: async () => (await import('./convert.ts')).convertCommand,
   inspect: async () => (await import('./inspect.ts')).inspectCommand,
   tune: async () => (await import('./tune.ts')).tuneCommand,

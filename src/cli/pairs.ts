@@ -1,6 +1,8 @@
 // The command `pairs`: checks stored pairs of noise and image.
+
 import type { PairFinding } from '../data/pairs/check.ts';
 import { UsageError } from '../errors.ts';
+import { keysReadBy } from '../run/config/explain.ts';
 import { examinePairs } from '../run/sampling/check_pairs.ts';
 import { escapeJson, escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
@@ -14,13 +16,7 @@ export const pairsCommand: Command = {
   name: 'pairs',
   details: 'Checks noise, order, duplicates, checksums and NFE.',
   operands: ['DIR'],
-  overrides: [
-    'data.',
-    'training.batch_size',
-    'training.data_dir',
-    'reflow.total_number_of_samples',
-    'sampling.init_noise_scale',
-  ],
+  overrides: keysReadBy('pairs'),
   options: {
     config: { value: 'CONFIG', help: `${configHelp}; gives shape, number and noise scale of the pairs` },
     data: { help: 'compare z1 with the data set of --config' },

@@ -1,5 +1,7 @@
 // The command `report`: writes a page on a chain or a run.
+
 import { reportedFlows } from '../run/chain/flows.ts';
+import { keysReadBy } from '../run/config/explain.ts';
 import { reportFlows } from '../run/report/index.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
@@ -14,25 +16,7 @@ export const reportCommand: Command = {
   name: 'report',
   details:
     'Writes report.html and report.json with samples, scores, straightness and paths; the chain may be incomplete.',
-  overrides: [
-    'seed',
-    'device',
-    'precision',
-    'exact',
-    'data.root_path',
-    'training.data_dir',
-    'eval.batch_size',
-    'eval.num_samples',
-    'eval.straightness_samples',
-    'eval.folder',
-    'eval.features',
-    'eval.inception',
-    'eval.statistics',
-    'eval.max_images',
-    'sampling.ode_tol',
-    'sampling.init_noise_scale',
-    'sampling.memory_budget',
-  ],
+  overrides: keysReadBy('report'),
   options: {
     workdir: { value: 'DIR', help: 'folder of the chain or the run; required' },
     budget: {

@@ -1,7 +1,9 @@
 // The command `sample`: draws images from a checkpoint and writes them to a file.
+
 import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
 import { requireWritable } from '../io/atomic.ts';
+import { keysReadBy } from '../run/config/explain.ts';
 import { readLatents, sampleWriter } from '../run/sampling/output.ts';
 import { sampleFromCheckpoint } from '../run/sampling/sample.ts';
 import { escapeText } from '../text.ts';
@@ -25,17 +27,7 @@ const LARGEST_DEFAULT_BATCH = 256;
 export const sampleCommand: Command = {
   name: 'sample',
   details: 'Uses the averaged weights.',
-  overrides: [
-    'seed',
-    'device',
-    'precision',
-    'exact',
-    'data.image_size',
-    'data.num_channels',
-    'data.centered',
-    'model.',
-    'sampling.',
-  ],
+  overrides: keysReadBy('sample'),
   options: {
     checkpoint: checkpointOption,
     out: { value: 'FILE', help: 'X.png: a grid; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]; required' },

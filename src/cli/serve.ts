@@ -1,8 +1,8 @@
 // The command `serve`: draws images from a checkpoint for requests over HTTP.
+import { keysReadBy } from '../run/config/explain.ts';
 import { serveSamples } from '../run/serve/index.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
-import { sampleCommand } from './sample.ts';
 import {
   checkpointOption,
   configHelp,
@@ -19,7 +19,7 @@ const LAST_PORT = 65535;
 export const serveCommand: Command = {
   name: 'serve',
   details: 'Answers GET /healthz and POST /sample {count, seed, steps, sampler}.',
-  overrides: sampleCommand.overrides,
+  overrides: keysReadBy('serve'),
   options: {
     checkpoint: checkpointOption,
     config: { value: 'CONFIG', help: `${configHelp}; default: the configuration in the checkpoint` },

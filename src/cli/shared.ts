@@ -66,7 +66,7 @@ function checkDevice(parsed: Parsed): void {
   if (name !== undefined) parseDeviceName(name);
 }
 
-export const configHelp = 'name of a configuration (see rectiflow doctor), or a .json, .ts or .js file';
+export const configHelp = 'name of a configuration (see rectiflow config list), or a .json, .ts or .js file';
 
 /** Options that the modes of the official program share. */
 export const workOptions: Record<string, Option> = {

@@ -1,4 +1,5 @@
 // The command `stats`: computes the features of a data set's images that scores compare samples with.
+import { keysReadBy } from '../run/config/explain.ts';
 import { openFeatures } from '../run/eval/feature_network.ts';
 import { buildStatistics, statisticsPath } from '../run/eval/reference_statistics.ts';
 import { escapeText } from '../text.ts';
@@ -10,16 +11,7 @@ import { configHelp, configOf, deviceOf, deviceOptions, note, requireKeys } from
 export const statsCommand: Command = {
   name: 'stats',
   details: "The features are those of the data set's training images.",
-  overrides: [
-    'device',
-    'precision',
-    'exact',
-    'data.',
-    'training.data_dir',
-    'eval.features',
-    'eval.inception',
-    'eval.max_images',
-  ],
+  overrides: keysReadBy('stats'),
   options: {
     config: { value: 'CONFIG', help: `${configHelp}; required` },
     out: {

@@ -13,6 +13,7 @@ export const summaries = {
   report: 'write an HTML report on a chain or a run',
   stats: 'compute the data set features that scores compare with',
   classifier: 'train a small feature network for scores, where Inception does not fit',
+  config: 'list configurations, show or compare them, explain their keys',
   convert: 'convert checkpoints of the official code (.pth) to .safetensors and back',
   inspect: 'list the contents of a checkpoint or the tensors of a network',
   tune: 'measure the convolution algorithms on this processor',

@@ -16,7 +16,7 @@ import {
 import { ConfigError } from '../errors.ts';
 import { missingKeys, userPath } from './config/index.ts';
 import { requireConfig } from './config/require.ts';
-import type { Config } from './config/schema.ts';
+import type { Config } from './config/types.ts';
 import { ensureDownloaded, userDataFolder } from './machine/user_files.ts';
 
 const partKind = oneOf(['train', 'heldOut']);

@@ -148,11 +148,11 @@ describe('refuses', () => {
     ],
     [
       `train ${base} --config.seed None`,
-      'invalid configuration with the overrides of the command line:\n  seed: expected a number; got null',
+      'invalid configuration with the overrides of the command line:\n  seed: expected a whole number from 0 to 9007199254740991; got null',
     ],
     [
       `train ${base} --config.training.n_iters 1.5`,
-      'invalid configuration with the overrides of the command line:\n  training.n_iters: expected a whole number; got 1.5',
+      'invalid configuration with the overrides of the command line:\n  training.n_iters: expected a whole number from 0 to 1000000000000; got 1.5',
     ],
   ])('%s', async (line, message) => {
     await expect(meaning(line)).rejects.toThrow(expect.objectContaining({ message }));

@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Command, commandHelp, parseArguments } from '../../src/cli/arguments.ts';
 import { chainCommand, estimateCommand } from '../../src/cli/chain.ts';
 import { classifierCommand } from '../../src/cli/classifier.ts';
+import { configCommand } from '../../src/cli/config.ts';
 import { convertCommand } from '../../src/cli/convert.ts';
 import { doctorCommand } from '../../src/cli/doctor.ts';
 import { evalCommand } from '../../src/cli/eval.ts';
@@ -36,6 +37,7 @@ const commands: readonly Command[] = [
   statsCommand,
   classifierCommand,
   pairsCommand,
+  configCommand,
   convertCommand,
   inspectCommand,
   tuneCommand,
@@ -215,6 +217,10 @@ const rows: Record<string, Rows> = {
     data: [`pairs ${at('pairs')} --config digits --data`, /the data: mean/],
     limit: [`pairs ${at('pairs')} --limit 3`, /pairs 3\/3/],
     json: [`pairs ${at('pairs')} --json`, /^\{\n {2}"root"/m],
+  },
+  config: {
+    changed: ['config show digits --changed', /^optim\.lr +0\.002 +0\.0002$/m],
+    json: ['config show digits --json', /^\{\n {2}"seed": 42/],
   },
   convert: {
     config: [`convert ${at('c.pth')} ${at('d.safetensors')} ${tiny}`, /a rectiflow checkpoint/],

@@ -6,7 +6,7 @@ import { type Device, deviceKind } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { evaluationsAStep } from '../../flow/index.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { evaluationsOfReport, samplesBytes } from '../report/measure.ts';
 import { pairBytes } from '../sampling/generate_pairs.ts';
 import { ASSUMED_NFE, checkpointBytes, probeEvaluation, probeStep } from '../training/plan.ts';

@@ -11,7 +11,7 @@ import { makeFolder } from '../../io/file.ts';
 import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { openFeatures } from '../eval/feature_network.ts';
 import { trainClassifier } from '../eval/train_classifier.ts';
 import { type FlowReport, type ReportProgress, reportFlows } from '../report/index.ts';

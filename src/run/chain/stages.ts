@@ -8,7 +8,7 @@
 import { join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import type { ReportedFlow } from '../report/measure.ts';
 import { snapshotNumber } from '../training/session.ts';
 import { snapshotPath } from '../workdir/workdir.ts';

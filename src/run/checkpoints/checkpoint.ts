@@ -15,7 +15,7 @@ import {
 } from '../../nn/optimizer.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { NUMERICS, provenance } from '../machine/provenance.ts';
 import { tuningIdentity } from '../machine/tuning.ts';
 import { refuseNotFinite } from './finite.ts';

@@ -1,6 +1,6 @@
 // The identity of a run: its kind of training and its teacher. Checkpoints store it, and a work directory belongs to one.
 import { sha256OfFile } from '../../io/file.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { findCheckpoint } from './find.ts';
 
 /** The run that a checkpoint comes from. The architecture is in its configuration. */

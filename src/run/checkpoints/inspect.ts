@@ -3,7 +3,7 @@ import { extname } from 'node:path';
 import { checkArgument, kinds, refuseExtra } from '../../arguments.ts';
 import { type ArrayFile, flattenTorch, readSafetensors } from '../../io/index.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { isCheckpoint, readCheckpointHeader } from './checkpoint.ts';
 import { type NotFinite, notFiniteArrays } from './finite.ts';
 import { outlineModel } from './model.ts';

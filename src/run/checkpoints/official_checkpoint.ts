@@ -19,7 +19,7 @@ import type { StateValues } from '../../nn/module.ts';
 import { compareState, describeMismatch } from '../../nn/module.ts';
 import { fromOfficial, type OfficialEntry, officialEntries, toOfficial } from '../../nn/official_names.ts';
 import type { UNet } from '../../nn/unet.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { findState } from './wrappers.ts';
 

@@ -11,7 +11,7 @@ import type { UNet } from '../../nn/unet.ts';
 import { runOptions, unetKind } from '../arguments.ts';
 import { resolveConfig } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { type Checkpoint, isCheckpoint, loadCheckpoint } from './checkpoint.ts';
 import { findCheckpoint } from './find.ts';
 import { requireFinite } from './finite.ts';

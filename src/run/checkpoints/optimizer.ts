@@ -7,7 +7,7 @@ import { Muon } from '../../nn/muon.ts';
 import type { MomentName, Optimizer, OptimizerOptions } from '../../nn/optimizer.ts';
 import { cosineSchedule, linearSchedule, type Schedule, stepSchedule } from '../../nn/schedules.ts';
 import { SGD } from '../../nn/sgd.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 
 /** A new optimiser, which moves the module's parameters into its arena. */
 export function optimizerOf(module: Module, config: Config): Optimizer {

@@ -1,7 +1,7 @@
 // Loads and validates a configuration by name or file. A module (.ts, .js) is the user's code and is executed; a .json,
 // and the configuration in a checkpoint, are data.
-import { existsSync, readdirSync } from 'node:fs';
-import { dirname, extname, join, relative, resolve } from 'node:path';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { checkArgument, checkArguments, describeValue, kind, kinds } from '../../arguments.ts';
 import { ConfigError, FileError, nearestName } from '../../errors.ts';
@@ -10,14 +10,14 @@ import { parseJsonFile, refuseUtf16 } from '../../io/json.ts';
 import { describeInertKeys } from './inert.ts';
 import { describeInert, presetName, pythonPreset } from './official_flags.ts';
 import { overrideConfig } from './overrides.ts';
-import type { Config, ConfigOverrides } from './schema.ts';
 import { checkConfig, copyTree, isTree, leaves, merge, type Tree } from './tree.ts';
+import type { Config, ConfigOverrides } from './types.ts';
 
 export { userPath } from './official_flags.ts';
 export { applyOverrides, type Override } from './overrides.ts';
 export { missingKeys, requirePaths, type Task } from './requirements.ts';
-export type { Config, ConfigFile, ConfigOverrides } from './schema.ts';
 export { isBooleanKey, isKey } from './tree.ts';
+export type { Config, ConfigFile, ConfigOverrides } from './types.ts';
 
 const MAX_BYTES = 2 ** 20;
 const overridesKind = kind('a table of keys, such as { model: { nf: 8 } }', isTree);
@@ -33,6 +33,16 @@ export function presetNames(): string[] {
     .filter((file) => file.endsWith('.ts'))
     .map((file) => file.slice(0, -3).replaceAll('\\', '/'))
     .sort();
+}
+
+/** What a preset is, in one line: the comment that its file begins with. */
+export async function describePreset(name: string): Promise<string> {
+  const text = new TextDecoder().decode(await readWhole(locate(name, presetFolder()), MAX_BYTES));
+  const lines = /^(?:\/\/.*\n)+/.exec(text)?.[0] ?? '';
+  return lines
+    .replaceAll(/^\/\/ ?/gm, '')
+    .trim()
+    .replaceAll('\n', ' ');
 }
 
 /**
@@ -86,9 +96,16 @@ function locate(reference: string, folder: string): string {
     wanted,
     names.flatMap((n) => [n, n.split('/').at(-1) as string]),
   );
+  const path = resolve(folder, reference);
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    throw new ConfigError(`${reference} is a folder; name a file in it, such as ${join(reference, 'config.json')}`);
+  if (existsSync(path))
+    throw new ConfigError(`${reference}: a configuration is a .json, .ts or .js file, got "${basename(reference)}"`);
   throw new ConfigError(
     `unknown configuration "${reference}"; ${
-      near ? `did you mean "${near}"?` : `expected one of ${names.join(', ')}, or the path of a .json, .ts or .js file`
+      near
+        ? `did you mean "${near}"?`
+        : `expected one of ${names.map((n) => basename(n)).join(', ')}, or the path of a .json, .ts or .js file`
     }`,
   );
 }

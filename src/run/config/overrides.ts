@@ -4,8 +4,8 @@
 import { checkArgument, kind, kinds, listOf } from '../../arguments.ts';
 import { UsageError } from '../../errors.ts';
 import { requireConfig } from './require.ts';
-import type { Config, ConfigOverrides } from './schema.ts';
 import { checkConfig, copyTree, isTree, keyKind, leaves, merge, type Tree, unknownKey } from './tree.ts';
+import type { Config, ConfigOverrides } from './types.ts';
 
 export interface Override {
   /** Path of the key, such as ['model', 'nf']. */

@@ -1,7 +1,7 @@
 // Validation of a configuration argument.
 import { checkArgument, kind } from '../../arguments.ts';
-import type { Config } from './schema.ts';
 import { checkConfig, isTree } from './tree.ts';
+import type { Config } from './types.ts';
 
 const configKind = kind('a configuration, as loadConfig() returns it', isTree);
 

@@ -3,7 +3,7 @@ import { checkArgument, oneOf } from '../../arguments.ts';
 import { ConfigError } from '../../errors.ts';
 import { userPath } from './official_flags.ts';
 import { requireConfig } from './require.ts';
-import type { Config } from './schema.ts';
+import type { Config } from './types.ts';
 
 /** What a command is about to do with a configuration. */
 export type Task = 'train' | 'evaluate data' | 'evaluate samples' | 'reflow';

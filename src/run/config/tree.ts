@@ -3,7 +3,9 @@ import { z } from 'zod';
 import { describeValue } from '../../arguments.ts';
 import { ConfigError, nearestName } from '../../errors.ts';
 import { type KeyProperties, propertiesOf } from './keys.ts';
-import { type Config, configSchema, disagreements } from './schema.ts';
+import { configSchema, disagreements } from './schema.ts';
+import type { Config } from './types.ts';
+import { describeType } from './values.ts';
 
 export type Tree = { [key: string]: unknown };
 
@@ -55,6 +57,11 @@ export function leaves(tree: Tree, above = ''): string[] {
   );
 }
 
+/** The value of a key by its dotted path; undefined if the tree has no such key. */
+export function valueAt(tree: unknown, key: string): unknown {
+  return key.split('.').reduce((at, name) => (isTree(at) && Object.hasOwn(at, name) ? at[name] : undefined), tree);
+}
+
 /** A leaf in which two trees differ. */
 export interface Difference {
   path: string;
@@ -89,16 +96,6 @@ export function checkConfig(tree: unknown, origin: string): Config {
   throw new ConfigError([`invalid configuration ${origin}:`, ...lines]);
 }
 
-/** Names of the schema's types in messages. */
-const words: Readonly<Record<string, string>> = {
-  int: 'a whole number',
-  number: 'a number',
-  string: 'text',
-  boolean: 'true or false',
-  array: 'a list',
-  object: 'a table of keys',
-};
-
 function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
   const path = issue.path.map(String);
   if (issue.code === 'unrecognized_keys') {
@@ -112,8 +109,17 @@ function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
   );
   const got = value === undefined ? 'is missing' : `got ${describeValue(value)}`;
   if (value !== undefined && path.length > 0 && keysAt(path)) return [`${unknownKey(path)}; ${got}`];
-  const message = issue.code === 'invalid_type' ? `expected ${words[issue.expected] ?? issue.expected}` : issue.message;
-  return [`${path.join('.') || 'the whole'}: ${message}; ${got}`];
+  const type = typeAt(path);
+  const message = issue.code === 'custom' || type === undefined ? issue.message : `expected ${describeType(type)}`;
+  const near = typeof value === 'string' && type ? nearestName(value, choicesOf(type)) : undefined;
+  const hint = near === undefined ? '' : `; did you mean ${near}?`;
+  return [`${path.join('.') || 'the whole'}: ${message}; ${got}${hint}`];
+}
+
+/** The words that a value of this type may be; empty for a type that is not a choice. */
+function choicesOf(type: z.ZodType): string[] {
+  if (type instanceof z.ZodUnion) return (type.options as z.ZodType[]).flatMap(choicesOf);
+  return type instanceof z.ZodEnum && type.options.length > 1 ? type.options.map(String) : [];
 }
 
 /** "unknown key model.nff; did you mean model.nf?" */
@@ -158,8 +164,10 @@ export function keyKind(path: readonly string[]): KeyKind | undefined {
   return type instanceof z.ZodUnion ? 'number or text' : 'text';
 }
 
-function typeAt(path: readonly string[]): z.ZodType | undefined {
+/** The type of a key, of a table, or of an item of a list; undefined for another path. */
+export function typeAt(path: readonly string[]): z.ZodType | undefined {
   return path.reduce<z.ZodType | undefined>((at, key) => {
+    if (at instanceof z.ZodArray) return at.element as z.ZodType;
     const shape = at instanceof z.ZodObject ? at.shape : undefined;
     return shape && Object.hasOwn(shape, key) ? shape[key] : undefined;
   }, configSchema);

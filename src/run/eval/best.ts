@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { readWhole } from '../../io/file.ts';
 import { parseJsonFile, writeJson } from '../../io/json.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import type { EvalRow } from './evaluator.ts';
 
 interface Best {

@@ -7,7 +7,7 @@ import type { Device } from '../../device/device.ts';
 import { likelihood, networkVelocity, replayable } from '../../flow/index.ts';
 import type { ArrayFile } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { microBatchFor } from '../sampling/memory.ts';
 
 const PASSES = { test: 5, train: 1 };

@@ -14,7 +14,7 @@ import { imageGrid, readNpz, writeNpz, writePng } from '../../io/index.ts';
 import { parseJsonFile, writeJson } from '../../io/json.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { turn } from '../../turn.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { pixels } from '../data.ts';
 import { sampleModel } from '../sampling/sample.ts';
 import { lockFolder } from '../workdir/lock.ts';

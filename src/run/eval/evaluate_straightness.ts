@@ -5,8 +5,8 @@ import { networkVelocity, replayable, straightness } from '../../flow/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { runOptions, unetKind } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
 import { imageShape } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { microBatchFor } from '../sampling/memory.ts';
 
 /** Euler steps along each path. */

@@ -17,7 +17,7 @@ import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { evaluationName } from '../checkpoints/find.ts';
 import { loadModel } from '../checkpoints/open.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { loadDataset } from '../data.ts';
 import { type Evaluation, evaluationLoss } from '../training/evaluation.ts';
 import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';

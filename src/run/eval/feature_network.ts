@@ -8,7 +8,7 @@ import { rowsKind } from '../../eval/features.ts';
 import { extractFeatures, type FeatureRows, FidInception, loadClassifier } from '../../eval/index.ts';
 import { runOptions } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { weightsFile } from '../machine/user_files.ts';
 import { classifierImages } from './train_classifier.ts';
 

@@ -4,7 +4,7 @@ import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
 import { numberedCheckpoints } from '../checkpoints/find.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import {
   type EvalRow,
   type EvaluatorOptions,

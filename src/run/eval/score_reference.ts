@@ -3,7 +3,7 @@ import type { Device } from '../../device/device.ts';
 import { ConfigError, FileError } from '../../errors.ts';
 import { frechetDistance, gaussianOf } from '../../eval/index.ts';
 import { userPath } from '../config/index.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { classifierFile, type FeatureCollector, type FeatureNetwork, openFeatures } from './feature_network.ts';
 import { dataStatistics, type FoundStatistics } from './reference_statistics.ts';
 

@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { numberedCheckpoints } from '../checkpoints/find.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { keepBest } from './best.ts';
 import {
   type EvalRow,

@@ -10,7 +10,7 @@ import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { loadDataset } from '../data.ts';
 import { FeatureCollector } from '../eval/feature_network.ts';
 import { distanceOf, openScoreReference, type ScoreReference } from '../eval/score_reference.ts';

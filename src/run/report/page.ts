@@ -1,6 +1,6 @@
 // The page of a report: results, samples from the same noise, paths, distance against evaluations, losses and
 // provenance.
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { figure, htmlTable, page, paragraph, row, section } from './html.ts';
 import type { MeasuredFlow, SampledRow } from './measure.ts';
 import { linePlot, type Series } from './svg.ts';

@@ -4,7 +4,8 @@ import { checkPairs, type PairCheckOptions, type PairFinding, sequentialBatch } 
 import { ChannelStatistics } from '../../data/pairs/pair_statistics.ts';
 import { runOptions } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
-import { type Config, pairShape } from '../config/schema.ts';
+import { pairShape } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { loadDataset } from '../data.ts';
 
 /** Number of images of the data set that z1 is compared with. */

@@ -10,8 +10,8 @@ import { FileError, formatShape, ShapeError, UsageError } from '../../errors.ts'
 import { isFloatingArray } from '../../io/array.ts';
 import { imageGrid, readNpy, toFloat32, writeNpy, writeNpz, writePng } from '../../io/index.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
 import { imageShape } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { pixels } from '../data.ts';
 
 type Writer = (path: string, images: Float32Array, shape: ImagesShape, config: Config) => Promise<void>;

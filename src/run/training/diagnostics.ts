@@ -15,8 +15,8 @@ import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { streams } from '../../tensor/streams.ts';
-import type { Config } from '../config/schema.ts';
 import { imageShape } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { TIME_BUCKETS } from './evaluation.ts';
 
 const SAMPLES = 16;

@@ -15,7 +15,7 @@ import { mse } from '../../kernels/loss.ts';
 import { reshape } from '../../kernels/movement.ts';
 import { mean } from '../../kernels/reduce.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { weightsFile } from '../machine/user_files.ts';
 
 /** Lower bound of the 1 - t that lpips-huber divides by, as in its published code. */

@@ -15,7 +15,7 @@ import { streams } from '../../tensor/streams.ts';
 import { turn } from '../../turn.ts';
 import { runOptions, unetKind } from '../arguments.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 
 /** Number of equal intervals of [0, 1] that losses are reported by. */
 export const TIME_BUCKETS = 10;

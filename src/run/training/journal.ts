@@ -10,7 +10,7 @@ import { makeFolder } from '../../io/file.ts';
 import { EventFile, encodePng, type Image, imageGrid, writePng } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { pixels } from '../data.ts';
 import { sampleWriter } from '../sampling/output.ts';
 import type { SampledImages } from '../sampling/sample.ts';

@@ -20,7 +20,8 @@ import {
 import type { UNet } from '../../nn/unet.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { type Config, imageShape } from '../config/schema.ts';
+import { imageShape } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { type ImageBatches, prefetch } from '../data.ts';
 import type { BatchPart } from './batch.ts';
 

@@ -10,8 +10,8 @@ import type { UNet } from '../../nn/unet.ts';
 import { ones, zeros } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { momentsPerParameter } from '../checkpoints/optimizer.ts';
-import type { Config } from '../config/schema.ts';
 import { imageShape } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { describeDuration, deviceMemory, freeBytes, megabytes } from '../machine/resources.ts';
 
 /** Samples in the pass that measures memory. */

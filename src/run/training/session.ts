@@ -13,7 +13,7 @@ import { buildModel, requireMemory } from '../checkpoints/model.ts';
 import { openCheckpoint } from '../checkpoints/open.ts';
 import { optimizerOf } from '../checkpoints/optimizer.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { NUMERICS } from '../machine/provenance.ts';
 import { sampleModel } from '../sampling/sample.ts';
 import { withUnsavedWork } from '../workdir/unsaved.ts';

@@ -3,7 +3,7 @@ import { checkOptions, type OptionKinds } from '../../arguments.ts';
 import { trainingOptions } from '../arguments.ts';
 import { trainIdentity } from '../checkpoints/identity.ts';
 import { requireConfig } from '../config/require.ts';
-import type { Config } from '../config/schema.ts';
+import type { Config } from '../config/types.ts';
 import { loadDataset, trainingBatches } from '../data.ts';
 import { flowDiagnostics, probeNoise } from './diagnostics.ts';
 import { evaluationLoss } from './evaluation.ts';

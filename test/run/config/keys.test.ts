@@ -26,9 +26,11 @@ it('every key states what it binds', () => {
 });
 
 it('a key without a statement does not compile', () => {
-  table({ a: fixed(z.string()), b: table({ c: free(z.string()) }) });
+  table('One.', [], { a: fixed(z.string(), 'A.'), b: table('Two.', [], { c: free(z.string(), 'C.') }) });
   // @ts-expect-error: the key must state what it binds.
-  table({ a: z.string() });
+  table('One.', [], { a: z.string() });
+  // @ts-expect-error: the key must have a text.
+  table('One.', [], { a: fixed(z.string()) });
 });
 
 it('these may change when a run resumes', () => {
