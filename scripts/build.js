@@ -1,4 +1,4 @@
-// Builds dist: compiles TypeScript and writes the package's text files as modules (texts.js).
+// Builds dist: compiles TypeScript, writes the package's text files as modules (texts.js) and drops what no user needs (shrink.js).
 // dist/wasm belongs to `npm run build:wasm` and stays; a module older than the kernels is refused when it is opened.
 import { spawnSync } from 'node:child_process';
 import {
@@ -15,12 +15,13 @@ import {
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { dropUnreachedDeclarations, shrinkJavaScript } from './shrink.js';
 import { embedTexts } from './texts.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 
-// npm runs `prepare` again for npx and before tests; a current build is kept.
+// npm runs this after an install, before `npm start` and before tests; a current build is kept.
 if (process.argv.includes('--unless-current') && isCurrent()) process.exit(0);
 
 for (const name of existsSync(join(root, 'dist')) ? readdirSync(join(root, 'dist')) : [])
@@ -49,6 +50,8 @@ writeUsing();
 markPureCalls();
 
 await embedTexts(root);
+await shrinkJavaScript(root);
+dropUnreachedDeclarations(root);
 // The module that the wasm device imports must exist even if it was not built, so that bundlers resolve it.
 const wasm = join(root, 'dist/wasm/kernels.js');
 mkdirSync(dirname(wasm), { recursive: true });
@@ -101,6 +104,7 @@ function isCurrent() {
     'test',
     'bench',
     'scripts/build.js',
+    'scripts/shrink.js',
     'scripts/texts.js',
     'tsconfig.json',
     'tsconfig.build.json',

@@ -1,5 +1,6 @@
 // `npm run check`: types, style (biome.json), the imports that the lattice allows (layers.js), the wording of prose
-// (prose.js), what is made from the schema of configurations (config_pages.ts), and every kernel built for WebAssembly, where warnings are errors.
+// (prose.js), what is made from the schema of configurations (config_pages.ts), the package as npm would publish it
+// (check_package.js), and every kernel built for WebAssembly, where warnings are errors.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -18,6 +19,8 @@ async function run(what, args) {
   return status === 0;
 }
 
+// The package is checked as it is built, and no other check may read dist while it is written.
+if (!(await run('the build', ['scripts/build.js', '--unless-current']))) process.exit(1);
 const results = await Promise.all([
   run('types', [tsc, '--noEmit', '-p', 'tsconfig.json']),
   run('lint; `npx biome check --write` repairs most', [biome, 'check', '--error-on-warnings']),
@@ -29,7 +32,8 @@ const results = await Promise.all([
     'scripts/config_pages.ts',
     '--check',
   ]),
+  run('the package', ['scripts/check_package.js']),
   run('the kernels for WebAssembly', ['--import', 'jiti/register', 'scripts/build_wasm.ts']),
 ]);
 if (results.includes(false)) process.exit(1);
-console.log('check: types, style, imports, wording and the WebAssembly build of all kernels are in order');
+console.log('check: types, style, imports, wording, the package and the WebAssembly build of all kernels are in order');

@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { decode } from '@jridgewell/sourcemap-codec';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Compilation,
@@ -75,6 +76,49 @@ it('computes on the device wasm without any other package', () => {
     `import { openDevice, sum, tensor } from 'rectiflow'; await openDevice('wasm'); console.log(sum(tensor([1, 2, 4])).item())`,
   );
   expect({ stdout, stderr, status }).toEqual({ stdout: '7\n', stderr: '', status: 0 });
+});
+
+it('has no script that npm would run in a project that installs it', () => {
+  const { scripts } = JSON.parse(readFileSync(join(packed, 'package.json'), 'utf8'));
+  const run = ['preinstall', 'install', 'postinstall', 'prepublish', 'preprepare', 'prepare', 'postprepare'];
+  expect(run.filter((name) => name in scripts)).toEqual([]);
+});
+
+it('shows TypeScript in stack traces', () => {
+  const text = `import { zeros } from 'rectiflow'; zeros([-1])`;
+  const { stderr } = spawnSync(process.execPath, ['--enable-source-maps', '--input-type=module', '-e', text], {
+    cwd: project,
+    encoding: 'utf8',
+  });
+  const [, file, line] = /at zeros \(.*rectiflow\/(src\/tensor\/create\.ts):(\d+):/.exec(stderr) ?? [];
+  const lines = readFileSync(join(packed, file), 'utf8').split('\n');
+  const start = lines.findIndex((text) => text.startsWith('export function zeros('));
+  expect(Number(line)).toBeGreaterThan(start + 1);
+  expect(Number(line)).toBeLessThan(start + 6);
+});
+
+it('leads editors from a declaration to its source', () => {
+  const at = (file: string, line: number, column: number) =>
+    readFileSync(join(packed, file), 'utf8').split('\n')[line].slice(column);
+  const map = JSON.parse(readFileSync(join(packed, 'dist/kernels/matmul.d.ts.map'), 'utf8'));
+  const declaration = readFileSync(join(packed, 'dist/kernels/matmul.d.ts'), 'utf8').split('\n');
+  const line = declaration.findIndex((text) => text.startsWith('export declare function matmul('));
+  const column = declaration[line].indexOf('matmul');
+  const segment = decode(map.mappings)[line].find(([from]) => from === column) as number[];
+  const source = join('dist/kernels', map.sources[0]);
+  expect(source).toBe('src/kernels/matmul.ts');
+  expect(at(source, segment[2], segment[3])).toMatch(/^matmul\(/);
+});
+
+it('has each source that a declaration of the engine names', () => {
+  const files = readdirSync(join(packed, 'dist'), { recursive: true, encoding: 'utf8' });
+  const maps = files.filter((file) => file.endsWith('.d.ts.map') && !file.startsWith('run/'));
+  const named = maps.flatMap((file) => {
+    const { sources } = JSON.parse(readFileSync(join(packed, 'dist', file), 'utf8'));
+    return sources.map((source: string) => join(packed, 'dist', file, '..', source));
+  });
+  expect(named.length).toBeGreaterThan(100);
+  expect(named.filter((file) => !existsSync(file))).toEqual([]);
 });
 
 it("runs the README's programs", () => {
