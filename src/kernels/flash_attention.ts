@@ -140,7 +140,7 @@ export function flashAttention(
 }
 
 /** Which keys each query attends to, as bool of four axes that broadcasts to [N, heads, queries, keys]. */
-function attends(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | undefined, attributes: FlashAttention): Tensor {
+export function attends(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | undefined, attributes: FlashAttention): Tensor {
   const { device } = q;
   const [samples, heads] = maskShape(mask);
   const allowed = allocate([samples, heads, q.shape[1], k.shape[1]], { device, dtype: 'bool' });

@@ -18,7 +18,7 @@ export {
   registerForwardPreHook,
 } from './hooks.ts';
 export { Initializer } from './init.ts';
-export { Conv2d, Dropout, GroupNorm, Linear, MLP } from './layers.ts';
+export { Conv2d, Dropout, type DropoutState, GroupNorm, Linear, MLP } from './layers.ts';
 export { Lion, type LionOptions } from './lion.ts';
 export { Module, type StateDict, type StateValues } from './module.ts';
 export { Muon, type MuonOptions } from './muon.ts';
@@ -48,6 +48,7 @@ export { SGD, type SGDOptions } from './sgd.ts';
 export type { StepLoss } from './step_loss.ts';
 export {
   type AttendOptions,
+  type LayerDropoutOptions,
   MultiHeadAttention,
   TransformerBlock,
   type TransformerBlockOptions,

@@ -101,7 +101,10 @@ export class Dropout extends Module {
   private readonly stream: number;
   private readonly state: DropoutState;
 
-  /** @param stream random stream, distinct for each dropout layer of a model */
+  /**
+   * @param stream random stream, distinct for each dropout layer of a model
+   * @throws ValueError unless `probability` is in [0, 1)
+   */
   constructor(probability: number, stream: number, state: DropoutState) {
     super();
     checkArguments('Dropout', {
@@ -109,6 +112,8 @@ export class Dropout extends Module {
       stream: [stream, kinds.whole],
       state: [state, kinds.object],
     });
+    if (!(probability >= 0 && probability < 1))
+      throw new ValueError(`[Dropout] expected a probability in [0, 1), got ${probability}`);
     this.probability = probability;
     this.stream = stream;
     this.state = state;

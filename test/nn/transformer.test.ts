@@ -3,10 +3,30 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
+import {
+  add,
+  attention,
+  dropout,
+  gelu,
+  gradients,
+  jvp,
+  matmul,
+  mul,
+  ones,
+  permute,
+  reshape,
+  scope,
+  softmax,
+  sum,
+  type Tensor,
+  tensor,
+  tril,
+  where,
+} from '../../src/index.ts';
 import { Initializer } from '../../src/nn/init.ts';
+import type { Linear } from '../../src/nn/layers.ts';
 import type { Module } from '../../src/nn/module.ts';
 import { MultiHeadAttention, TransformerBlock } from '../../src/nn/transformer.ts';
-import { tensor } from '../../src/tensor/create.ts';
 import { expectClose } from '../support/compare.ts';
 import { deviceNames, openTestDevice } from '../support/devices.ts';
 
@@ -53,6 +73,48 @@ describe.each([...new Set([...deviceNames, 'wasm'])])('on %s', (name) => {
     expectClose('output', y.dataSync(), golden[which].output, { absolute: 1e-5 });
     expectClose('gradient', x.grad?.dataSync() ?? [], golden[which].gradient, { absolute: 1e-5 });
   });
+
+  test.each([false, true])(
+    'dropout applies where it does in PyTorch, with a stream for each place; causal: %s',
+    (causal) => {
+      const state = { seed: 3, first: 7 };
+      const options = { hidden, dropout: 0.4, stream: 20, state };
+      using block = filled(new TransformerBlock(channels, heads, new Initializer({ device }), options));
+      const zeroed = (t: Tensor, stream: number) => dropout(t, 0.4, { ...state, stream });
+      const attend = ({ query, key, value, projection }: MultiHeadAttention, t: Tensor) => {
+        const split = (layer: Linear) => permute(reshape(layer.forward(t), [n, length, heads, -1]), [0, 2, 1, 3]);
+        const scores = mul(matmul(split(query), split(key), { transposeB: true }), (channels / heads) ** -0.5);
+        const p = softmax(
+          causal ? where(tril(ones([length, length], { dtype: 'bool', device })), scores, -1e30) : scores,
+        );
+        const y = permute(matmul(zeroed(p, 20), split(value)), [0, 2, 1, 3]);
+        return projection.forward(reshape(y, shape));
+      };
+      const expected = (t: Tensor) => {
+        const h = add(t, zeroed(attend(block.attention, block.norm1.forward(t)), 21));
+        const inner = zeroed(gelu(block.expand.forward(block.norm2.forward(h))), 22);
+        return add(h, zeroed(block.contract.forward(inner), 23));
+      };
+      const results = (f: (t: Tensor) => Tensor) =>
+        scope(() => {
+          const x = tensor(numbers(Math.cos), { shape, device, requiresGrad: true });
+          const [y, tangent] = jvp(f, [x], [tensor(numbers(Math.sin), { shape, device })]);
+          const [gradient] = gradients(sum(mul(y, y)), [x]);
+          return [y, tangent, gradient].map((t) => t.dataSync());
+        });
+      const [got, wanted] = [results((t) => block.forward(t, { causal })), results(expected)];
+      got.forEach((values, i) => {
+        expectClose(['output', 'tangent', 'gradient'][i], values, wanted[i], { absolute: 2e-5 });
+      });
+      const whole = scope(() =>
+        block
+          .eval()
+          .forward(tensor(numbers(Math.cos), { shape, device }), { causal })
+          .dataSync(),
+      );
+      expectClose('eval', whole, golden[causal ? 'causal' : 'whole'].output, { absolute: 1e-5 });
+    },
+  );
 });
 
 describe('on cpu', () => {
@@ -73,6 +135,37 @@ describe('on cpu', () => {
     const mask = tensor(earlier, { shape: [1, 1, length, length], dtype: 'bool', device });
     const causal = layer.forward(x, { causal: true }).dataSync();
     expectClose('mask', layer.forward(x, { mask }).dataSync(), causal, { absolute: 1e-6 });
+  });
+
+  test('the masks of dropout belong to a sample, whatever batch it is in', () => {
+    const state = { seed: 3, first: 7 };
+    const options = { hidden, dropout: 0.4, stream: 20, state };
+    using block = filled(new TransformerBlock(channels, heads, new Initializer({ device }), options));
+    const both = block.forward(sequence(Math.cos)).dataSync();
+    state.first = 8;
+    const size = length * channels;
+    const second = tensor(numbers(Math.cos).slice(size), { shape: [1, length, channels], device });
+    expectClose('second sample', block.forward(second).dataSync(), both.slice(size), { absolute: 1e-6 });
+    state.first = 9;
+    expect(block.forward(second).dataSync()).not.toEqual(both.slice(size));
+  });
+
+  test('refuses dropout without a stream or state, and probabilities outside [0, 1)', () => {
+    const init = new Initializer({ device });
+    const state = { seed: 0, first: 0 };
+    expect(() => new TransformerBlock(8, 2, init, { dropout: 0.1, state })).toThrow(
+      '[TransformerBlock] expected stream and state with dropout, got no stream',
+    );
+    expect(() => new MultiHeadAttention(8, 2, init, { dropout: 0.1, stream: 1 })).toThrow(
+      '[MultiHeadAttention] expected stream and state with dropout, got no state',
+    );
+    for (const dropout of [1, -0.1, Number.NaN])
+      expect(() => new TransformerBlock(8, 2, init, { dropout, stream: 1, state })).toThrow(
+        `[Dropout] expected a probability in [0, 1), got ${dropout}`,
+      );
+    expect(() =>
+      attention(sequence(Math.cos), sequence(Math.cos), sequence(Math.cos), { dropout: { p: 1, seed: 0 } }),
+    ).toThrow('expected a dropout probability in [0, 1), got 1');
   });
 
   test('refuses heads that do not divide the channels, and sequences of other ranks', () => {

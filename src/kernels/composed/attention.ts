@@ -1,18 +1,21 @@
 // Attention: softmax(scale q k^T) v. One head without a mask stores the probabilities for backward, which is faster for
-// the few pixels of an image; everything else computes scores by blocks (flash_attention.ts).
+// the few pixels of an image, and dropout stores them too; everything else computes scores by blocks (flash_attention.ts).
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { DtypeError, formatShape, ShapeError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
+import { scope } from '../../tensor/scope.ts';
 import { type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { mul } from '../elementwise.ts';
-import { flashAttention } from '../flash_attention.ts';
+import { attends, type FlashAttention, flashAttention } from '../flash_attention.ts';
 import type { Activation } from '../launch/storage.ts';
 import { product } from '../matmul.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from '../op.ts';
+import { checkDropout, type DropoutOptions, dropout as drop } from '../random.ts';
 import { onRows, softmaxCuda, softmaxKernels, softmaxOfRows } from '../softmax.ts';
 import { attentionTangent } from './attention_tangent.ts';
+import { joinHeads, probabilitiesOf, scoresOf, splitHeads, weighted } from './stored_attention.ts';
 
 export const attentionOp = declareOp<{ scale: number }>({
   name: 'attention',
@@ -43,6 +46,11 @@ export interface AttentionOptions {
   mask?: Tensor;
   /** The factor of the scores; default 1 / sqrt(channels of a head of q). */
   scale?: number;
+  /**
+   * Zeroes probabilities with probability `p` and scales the others by 1 / (1 - p). The mask is drawn from `seed`, `stream`
+   * and the number of the sample. Default: none.
+   */
+  dropout?: DropoutOptions;
 }
 
 const attentionOptions: OptionKinds<AttentionOptions> = {
@@ -50,17 +58,18 @@ const attentionOptions: OptionKinds<AttentionOptions> = {
   causal: kinds.boolean,
   mask: tensorKind,
   scale: kinds.finite,
+  dropout: kinds.object,
 };
 
 /**
  * Attention (Vaswani et al. 2017), for each head h: softmax(scale q_h k_h^T) v_h. With several heads, a mask or
  * `causal` no matrix of scores is stored (Dao et al. 2022): memory grows with the numbers of queries and keys, not with
- * their product, and backward computes the scores again. Forward mode (`jvp`) does store them.
+ * their product, and backward computes the scores again. Forward mode (`jvp`) and `dropout` do store them.
  *
  * Scores and their softmax are f32, also for bf16 tensors; one head without a mask stores its probabilities as bf16.
  * A query that attends to no key gives 0, with gradients of 0 (so does PyTorch 2.13; earlier versions may give NaN).
  * A key that is left out still needs finite values, as in PyTorch. `causal` aligns query 0 with key 0, as PyTorch's
- * `is_causal` does. There is no dropout, and q, k and v have the same number of heads.
+ * `is_causal` does. q, k and v have the same number of heads.
  * @param q [N, queries, heads C]; f32, or on CUDA bf16; k and v have the same dtype
  * @param k [N, keys, heads C], keys >= 1
  * @param v [N, keys, heads D]
@@ -85,7 +94,9 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
       'q [N, queries, C], k [N, keys, C] and v [N, keys, D]',
       [q, k, v].map((t) => formatShape(t.shape)).join(', '),
     );
-  const { heads = 1, causal = false, mask, scale: given } = checkOptions('attention', options, attentionOptions);
+  const checked = checkOptions('attention', options, attentionOptions);
+  const { heads = 1, causal = false, mask, scale: given } = checked;
+  const dropout = checked.dropout && checkDropout('attention', checked.dropout);
   if (channels % heads !== 0 || v.shape[2] % heads !== 0)
     throw new ShapeError(
       'attention',
@@ -94,6 +105,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
     );
   if (mask) checkMask(mask, q, [n, heads, q.shape[1], k.shape[1]]);
   const scale = given ?? 1 / Math.sqrt(channels / heads);
+  if (dropout) return droppedAttention(q, k, v, mask, { heads, causal, scale }, dropout);
   if (heads > 1 || causal || mask) return flashAttention(q, k, v, mask, { heads, causal, scale });
   return storedAttention(q, k, v, scale, device);
 }
@@ -122,4 +134,22 @@ function storedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, device:
   softmaxOfRows(scores, probabilities, late ? scale : 1);
   const y = product({ tensor: probabilities }, { tensor: v });
   return apply(attentionOp, y, { parents: [q, k, v], saved: [q, k, v, probabilities], attributes: { scale } });
+}
+
+/** Attention whose probabilities pass through dropout; the first axis of the probabilities is the sample. */
+function droppedAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  mask: Tensor | undefined,
+  attributes: FlashAttention,
+  { p, ...draw }: DropoutOptions,
+): Tensor {
+  const { heads, causal, scale } = attributes;
+  return scope(() => {
+    const [queries, keys, values] = [q, k, v].map((t) => splitHeads(t, heads));
+    const allowed = causal ? attends(q, k, v, mask, attributes) : mask;
+    const probabilities = probabilitiesOf(scoresOf(queries, keys, scale), allowed);
+    return joinHeads(weighted(drop(probabilities, p, draw), values), heads);
+  });
 }
