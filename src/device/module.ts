@@ -82,6 +82,8 @@ export function cudaModule<Names extends string>(
   return declare({ language: 'cuda', name: variant ? `${name}.${variant}` : name, ...build });
 }
 
+const textModules = new Map<string, KernelModule | CudaModule>();
+
 /** Declares the kernels of a text, for the host devices or for CUDA. Devices compile it at its first use. */
 export function textModule(
   language: 'c',
@@ -101,8 +103,14 @@ export function textModule(
   text: string,
   kernels: Readonly<Record<string, Signature>>,
 ): KernelModule | CudaModule {
+  // The same text is loaded once, however often it is given.
+  const key = JSON.stringify([language, name, text, kernels]);
+  const known = textModules.get(key);
+  if (known) return known;
   const url = textUrl(`${name}.${language === 'c' ? 'c' : 'cu'}`, text);
-  return { language, name, url, kernels, flags: [] } as KernelModule | CudaModule;
+  const module = { language, name, url, kernels, flags: [] } as KernelModule | CudaModule;
+  textModules.set(key, module);
+  return module;
 }
 
 function sourceOf(path: string): { name: string; url: URL } {

@@ -35,7 +35,7 @@ export function sourceUrl(path: string): URL {
 export function amalgamate(url: URL): string {
   const seen = new Set<string>();
   const expand = (file: URL, text: string): string => {
-    const name = file.pathname.replace(/^.*\//, '');
+    const name = fileName(file);
     const lines = text.split('\n').map((line, index) => {
       const match = INCLUDE.exec(line);
       if (!match) return line;
@@ -46,10 +46,20 @@ export function amalgamate(url: URL): string {
     });
     return `#line 1 "${name}"\n${lines.join('\n')}`;
   };
-  return expand(url, sourceText(url));
+  const whole = expand(url, sourceText(url));
+  const needed = url.pathname.endsWith('.c') ? 'pool.h' : 'common.cuh';
+  if (isGivenText(url) && ![...seen].some((header) => header.endsWith(`/${needed}`)))
+    throw new CompileError(`${fileName(url)}: expected #include "${needed}", without which kernels do not work`);
+  return whole;
+}
+
+function fileName(url: URL): string {
+  return url.pathname.replace(/^.*\//, '');
 }
 
 function findHeader(name: string, from: URL): { url: URL; text: string } {
+  const refused = new CompileError(`${fileName(from)}: expected headers of the package in quotes, got "${name}"`);
+  if (isGivenText(from) && !/^\w+\.(h|cuh)$/.test(name)) throw refused;
   for (const place of [name, `include/${name}`, `../include/${name}`]) {
     const url = new URL(place, from);
     try {
@@ -58,6 +68,7 @@ function findHeader(name: string, from: URL): { url: URL; text: string } {
       // Try the next place.
     }
   }
+  if (isGivenText(from)) throw refused;
   throw new CompileError(`${from.pathname}: its header "${name}" is missing; reinstall the package`);
 }
 

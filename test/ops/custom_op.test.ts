@@ -4,7 +4,8 @@ import { compile } from '../../src/autograd/compile.ts';
 import { jvp } from '../../src/autograd/forward.ts';
 import { gradients } from '../../src/autograd/gradients.ts';
 import type { Device } from '../../src/device/device.ts';
-import { type DefinedOp, defineOp } from '../../src/kernels/composed/custom_op.ts';
+import { CompileError } from '../../src/errors.ts';
+import { type DefinedOp, defineOp, type OpContext } from '../../src/kernels/composed/custom_op.ts';
 import { exp, mul } from '../../src/kernels/elementwise.ts';
 import { randn } from '../../src/kernels/random.ts';
 import { sum } from '../../src/kernels/reduce.ts';
@@ -196,13 +197,90 @@ describe('definitions', () => {
     const absent = defineOp({
       name: 'absent',
       kernels: { absent: 'ptr' },
-      c: 'int other;',
+      c: '#include "pool.h"\nint other;',
       forward({ launch }, [x]) {
         launch('absent', [x], { threads: 1 });
         return x;
       },
     });
     expect(() => scope(() => absent(zeros([1], { device })))).toThrow('absent.c does not export what is declared: ');
+  });
+
+  test.each(['cpu', 'wasm'])('on %s, a text needs pool.h, and headers of the package alone', async (name) => {
+    const device = await openTestDevice(name);
+    const call = (c: string) => () =>
+      scope(() =>
+        defineOp({
+          name: 'given',
+          kernels: { given: 'ptr' },
+          c: `${c}\nvoid given(float *x) { x[0] = 1; }`,
+          forward({ launch }, [x]) {
+            launch('given', [x], { threads: 1 });
+            return x;
+          },
+        })(zeros([1], { device })),
+      );
+    expect(call('')).toThrow(CompileError);
+    expect(call('')).toThrow('given.c: expected #include "pool.h", without which kernels do not work');
+    expect(call('#include "/etc/passwd"')).toThrow(
+      'given.c: expected headers of the package in quotes, got "/etc/passwd"',
+    );
+  });
+
+  test('the same text given again is compiled and loaded once', async () => {
+    const device = await openTestDevice('wasm');
+    const x = zeros([1], { device });
+    const call = () =>
+      scope(
+        () =>
+          void defineOp({
+            name: 'again',
+            kernels: { again: 'ptr' },
+            c: '#include "pool.h"\nKERNEL void again(float *x) { x[0] = 1; }',
+            forward({ launch }, [t]) {
+              launch('again', [t], { threads: 1 });
+              return t;
+            },
+          })(x),
+      );
+    call();
+    const { live } = device.memory();
+    call();
+    expect(device.memory().live).toBe(live);
+    x.dispose();
+  });
+
+  test('names of kernels and sizes of launches are checked', async () => {
+    const device = await openTestDevice('cpu');
+    for (const kernel of ['f; g', '__proto__', ''])
+      expect(() => defineOp({ name: 'f', kernels: JSON.parse(`{"${kernel}": "ptr"}`), forward })).toThrow(
+        '[defineOp] expected names of kernels with letters, digits and _',
+      );
+    const sized = (size: unknown) => () =>
+      scope(() =>
+        affineWith((launch, x) => {
+          launch('affine', [x, x, 1, 1, 1], size as never);
+        })(zeros([1], { device }), { a: 1, b: 1 }),
+      );
+    const affineWith = (run: (launch: OpContext['launch'], x: Tensor) => void) =>
+      defineOp<{ a: number; b: number }>({
+        name: 'sized',
+        kernels: { affine: 'ptr ptr i32 f32 f32' },
+        forward({ launch }, [x]) {
+          run(launch, x);
+          return x;
+        },
+      });
+    for (const size of [
+      {},
+      { thread: 1 },
+      { grid: 'a', block: [1] },
+      { grid: [1], block: [0] },
+      { grid: [1, 1, 1, 1], block: [1] },
+      { grid: [1.5], block: [1] },
+      { grid: [1] },
+    ])
+      expect(sized(size), JSON.stringify(size)).toThrow(/^\[sized\] expected/);
   });
 
   test('without clang, the device wasm says what it needs', async () => {

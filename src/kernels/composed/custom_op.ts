@@ -1,5 +1,15 @@
 // Ops of a program's own: kernels as text in C and CUDA, with gradients, compiled, cached, recorded and checked as the package's are.
-import { checkOptions, describeValue, kinds, type OptionKinds, oneOf, refuseExtra } from '../../arguments.ts';
+import {
+  checkOptions,
+  describeValue,
+  isWhole,
+  type Kind,
+  kind,
+  kinds,
+  type OptionKinds,
+  oneOf,
+  refuseExtra,
+} from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import {
@@ -159,6 +169,8 @@ function declareSources({
   cuda,
 }: Pick<OpDefinition<never, Tensor>, 'name' | 'kernels' | 'c' | 'cuda'>): Sources {
   for (const [kernel, signature] of Object.entries(signatures)) {
+    if (!/^[A-Za-z]\w*$/.test(kernel))
+      throw new ArgumentError('defineOp', 'names of kernels with letters, digits and _', describeValue(kernel));
     const { parameters, returns } = parsed(kernel, signature);
     for (const language of ['c', 'cuda'] as const) {
       const written = writtenKernels(language, { c, cuda }[language] ?? '').get(kernel);
@@ -255,8 +267,16 @@ function argumentsOf(
 
 function gridOf(name: string, size: LaunchSize): LaunchGrid {
   if (!kinds.object.accepts(size)) throw new ArgumentError(name, '{ threads } or { grid, block }', describeValue(size));
-  if (!('threads' in size)) return size;
+  if (!('threads' in size)) return checkOptions<LaunchGrid>(name, size, gridOptions, ['grid', 'block']);
   if (!kinds.whole.accepts(size.threads) || size.threads >= 2 ** 31)
     throw new ArgumentError(name, 'a whole number of threads below 2^31', describeValue(size.threads));
   return perElement(size.threads);
 }
+
+/* @__NO_SIDE_EFFECTS__ */
+function extents(least: number): Kind {
+  const fits = (v: unknown[]) => v.length >= 1 && v.length <= 3 && v.every((n) => isWhole(n, least, 2 ** 31 - 1));
+  return kind(`a list of one to three whole numbers >= ${least}`, (v) => Array.isArray(v) && fits(v));
+}
+
+const gridOptions: OptionKinds<LaunchGrid> = { grid: extents(0), block: extents(1), shared: kinds.whole };
