@@ -44,15 +44,16 @@ export function runBackward(
  * is freed as soon as its rule has run, except for what a deferred gradient of a leaf still reads.
  */
 export function propagate(seeds: readonly Seed[], options: BackwardOptions, leaves: LeafSink): void {
-  if (activeLevels().length > 0)
-    throw new NotDifferentiableError(
-      '[backward] expected no jvp() around it: its gradients would have no tangents. Take gradients of the result of jvp() instead',
-    );
+  const inForwardMode = activeLevels().length > 0;
   const sink = new HookedLeaves(leaves);
   const pending = new PendingGradients();
   try {
     noGrad(() => {
       for (const { node, output, gradient } of seeds) pending.add(node, output, new ScaledGradient(gradient));
+      if (inForwardMode)
+        throw new NotDifferentiableError(
+          '[backward] expected no jvp() around it: its gradients would have no tangents. Take gradients of the result of jvp() instead',
+        );
       const order = topologicalOrder(seeds.map(({ node }) => node));
       const needed = neededEdges(order, sink);
       for (const node of order) {

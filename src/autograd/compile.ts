@@ -1,7 +1,7 @@
 // compile(): a function that is recorded once for each set of input shapes, and replayed as one piece of work.
 import { checkArgument, checkOptions, describeValue, kinds, type OptionKinds, refuseExtra } from '../arguments.ts';
 import type { Device, Recording } from '../device/device.ts';
-import { ArgumentError, RecordingError } from '../errors.ts';
+import { ArgumentError, NotDifferentiableError, RecordingError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
 import { dtypes } from '../tensor/dtype.ts';
 import { keep, scope } from '../tensor/scope.ts';
@@ -41,12 +41,14 @@ interface Replay {
  *
  * What `fn` reads besides its inputs (parameters, constants) is read from its memory at each replay, so updated weights are
  * used. Everything in JavaScript is fixed at the recording: numbers, branches, the seeds of random draws (give a Counter as
- * their `origin` to draw new numbers). `fn` may call backward(), which adds to the gradients that exist. Results carry no
- * gradient; inside checkFinite(), jvp() and the recording of another compiled function, `fn` runs op by op.
+ * their `origin` to draw new numbers). `fn` may call backward(), which adds to the gradients of parameters. An input that
+ * requires a gradient is a leaf inside `fn`; gradients() computes its gradient, as backward() cannot. Results carry no
+ * gradient. Inside checkFinite(), jvp() and the recording of another compiled function, `fn` runs op by op.
  * @param fn synchronous; takes tensors and returns tensors in lists and plain objects, or nothing
  * @returns the compiled function; dispose it, or declare it with `using`, to free its memory
  * @throws RecordingError, from the second call on, if `fn` reads values back, writes values of the host, or frees memory
- * that it did not allocate; ArgumentError for a result that holds anything but tensors
+ * that it did not allocate; ArgumentError for a result that holds anything but tensors; NotDifferentiableError if backward()
+ * reaches an input
  * @example
  * const predict = compile((x: Tensor) => noGrad(() => network.forward(x)));
  * for (const batch of batches) scope(() => show(predict(batch)));
@@ -74,13 +76,16 @@ export function compile<Inputs extends Tensor[], Output>(
   const call = (...inputs: Inputs): Output => {
     const device = checkInputs(inputs);
     if (recording || isChecking() || activeLevels().length > 0) return fn(...inputs);
-    const key = inputs.map((t) => `${t.device.name} ${t.dtype} ${t.shape}`).join();
+    const key = inputs.map((t) => `${t.device.name} ${t.dtype} ${t.shape} ${t.requiresGrad}`).join();
     const state = known.get(key);
     known.delete(key);
     if (state === undefined) {
       if (known.size >= maxShapes) forget(known.keys().next().value as string);
       known.set(key, 'met');
-      return scope(() => mapTensors(fn(...inputs), detached)) as Output;
+      return scope(() => {
+        const leaves = inputs.map((t) => view(t, t.shape).requireGrad(t.requiresGrad));
+        return mapTensors(runOn(fn, leaves), detached);
+      }) as Output;
     }
     const replay = state === 'met' ? record(fn, inputs, device) : state;
     known.set(key, replay);
@@ -107,15 +112,26 @@ function checkInputs(inputs: readonly Tensor[]): Device {
   return inputs[0].device;
 }
 
+/** Calls `fn` with leaves that stand for the inputs. */
+function runOn<Inputs extends Tensor[]>(fn: (...inputs: Inputs) => unknown, leaves: readonly Tensor[]): unknown {
+  const result = fn(...(leaves as Inputs));
+  const reached = leaves.findIndex((t) => t.grad);
+  if (reached >= 0)
+    throw new NotDifferentiableError(
+      `[compile] expected no backward() that reaches input ${reached}, because a replay has no access to its grad; return gradients() of it`,
+    );
+  return result;
+}
+
 function record<Inputs extends Tensor[]>(fn: (...inputs: Inputs) => unknown, inputs: Inputs, device: Device): Replay {
-  const own = inputs.map((t) => keep(allocate(t.shape, { device, dtype: t.dtype })));
+  const own = inputs.map(({ shape, dtype, requiresGrad }) => keep(allocate(shape, { device, dtype, requiresGrad })));
   const held: Tensor[] = [...own];
   try {
     let output: unknown;
     const recorded = device.record(() => {
       recording = true;
       scope(() => {
-        output = mapTensors(fn(...(own as Inputs)), (t) => {
+        output = mapTensors(runOn(fn, own), (t) => {
           const handle = alias(t);
           if (t.requiresGrad) handle.blocked = NO_GRADIENT;
           held.push(handle);

@@ -38,7 +38,7 @@ const gradientOptions: OptionKinds<GradientOptions> = {
  * d(output)/d(inputs) without touching any `grad`.
  * @param inputs leaves that require a gradient, and tensors that ops computed from such leaves; one may be listed
  * twice. The gradient of an input that `output` does not depend on is zero
- * @returns a new tensor for each input, of its shape
+ * @returns a new tensor for each input, of its shape; it has no graph, so what is computed from it counts it as constant
  * @throws NotDifferentiableError for an input that does not require a gradient, for an output that depends on no tensor
  * that does, and for `createGraph`: second derivatives are not supported; UseAfterFreeError for a disposed tensor
  */
@@ -60,6 +60,10 @@ export function gradients(output: Tensor, inputs: readonly Tensor[], given: Grad
   return gradientsOf([{ output, cotangent: options.cotangent }], inputs, options);
 }
 
+/** Why results of gradients() have no graph. */
+const NO_SECOND =
+  '[gradients] has no gradient of its own: second derivatives are gradients() or jvp() of the result of jvp()';
+
 /** The gradients of the sum of several outputs, each times its cotangent. Outputs without a graph count as constants. */
 function gradientsOf(
   outputs: readonly { output: Tensor; cotangent: Tensor | undefined }[],
@@ -76,6 +80,8 @@ function gradientsOf(
     computed.set(node, outputs);
   }
   const found = new Map<Tensor, Tensor>();
+  const seeds: Seed[] = [];
+  let started = false;
   const sink: LeafSink = {
     wants: (leaf) => wanted.has(leaf),
     watched: (node, index) => computed.get(node)?.[index],
@@ -85,12 +91,12 @@ function gradientsOf(
     },
   };
   try {
-    const seeds: Seed[] = [];
     for (const { output, cotangent } of outputs) {
       const node = output.source as GraphNode | undefined;
       if (node) seeds.push({ node, output: output.sourceOutput, gradient: startingGradient(output, cotangent) });
       else if (wanted.has(output)) sink.take(output, startingGradient(output, cotangent));
     }
+    started = true;
     if (seeds.length > 0) propagate(seeds, options, sink);
     // The open scope owns them like any other result; each has its own memory.
     return inputs.map((input) => {
@@ -99,9 +105,11 @@ function gradientsOf(
       if (!gradient) return zeros(shape, { device, dtype: gradientDtype(input) });
       const result = allocate(shape, { device, dtype: gradient.dtype });
       device.copy(result.address, gradient.address, gradient.size * dtypes[gradient.dtype].bytes);
+      result.blocked = NO_SECOND;
       return result;
     });
   } finally {
+    if (!started) for (const { gradient } of seeds) gradient.dispose();
     for (const gradient of found.values()) gradient.dispose();
   }
 }
@@ -114,7 +122,8 @@ export type Pullback<Output> = (cotangent: Output) => Tensor[];
  * gradient of sum(output * cotangent) for each primal. It may be called several times, as long as the output lives.
  * @param fn synchronous; takes one tensor for each primal and returns a tensor or a list of tensors
  * @param primals floating-point tensors; no gradient flows through them to what they were computed from
- * @throws ArgumentError, DtypeError for primals that do not fit; NotDifferentiableError inside a jvp()
+ * @throws ArgumentError, DtypeError for primals that do not fit; NotDifferentiableError by the pullback inside a jvp() and
+ * for an output that is cut off from the primals by a function without a gradient, such as gradients()
  * @example
  * const [y, pullback] = vjp((x) => mul(x, x), [x]);
  * const [dx] = pullback(ones(y.shape));
@@ -137,7 +146,10 @@ export function vjp<Output extends Tensor | Tensor[]>(
     const cotangents = tensorsOf('vjp', cotangent);
     if (cotangents.length !== outputs.length)
       throw new ArgumentError('vjp', `${outputs.length} cotangents, one for each output`, `${cotangents.length}`);
-    for (const t of outputs) t.assertAlive('[vjp]');
+    for (const t of outputs) {
+      t.assertAlive('[vjp]');
+      if (t.blocked && !t.requiresGrad) throw new NotDifferentiableError(t.blocked);
+    }
     const seeds = outputs.map((t, i) => ({ output: t, cotangent: cotangents[i] }));
     return gradientsOf(seeds, leaves, { retainGraph: true });
   };

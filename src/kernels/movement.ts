@@ -30,6 +30,7 @@ import {
 import { describeOperand, type Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { firstOutside, indexError } from './inner/indices.ts';
+import { INDICES_CHECKED, readBack } from './inner/read_back.ts';
 import { sumTo } from './inner/reduction.ts';
 import { type Bounds, cutOf } from './inner/slice_bounds.ts';
 import { copyStrided, movementCuda, movementKernels, placeIn, windowOf } from './inner/strided.ts';
@@ -373,7 +374,7 @@ export function gather(x: Tensor, index: Tensor, ...extra: unknown[]): Tensor {
     );
   const [rows, ...rest] = x.shape;
   const y = allocate([index.size, ...rest], { device });
-  const bad = gatherRows(x, index, y);
+  const bad = readBack('gather', INDICES_CHECKED, () => gatherRows(x, index, y));
   if (bad >= 0) throw indexError('gather', index, bad, rows);
   return apply(gatherOp, y, { parents: [x], saved: [index], attributes: { rows } });
 }
@@ -404,18 +405,20 @@ export function oneHot(index: Tensor, depth: number, ...extra: unknown[]): Tenso
   const device = checkOperands('oneHot', [index], 'i32');
   if (!isWhole(depth, 1)) throw new ValueError(`[oneHot] expected a depth >= 1, got ${describeValue(depth)}`);
   const y = allocate([...index.shape, depth], { device });
-  const bad = oneHotRows(index, y, depth);
+  const bad = oneHotRows('oneHot', index, y, depth);
   if (bad >= 0) throw indexError('oneHot', index, bad, depth);
   return apply(oneHotOp, y, { parents: [index] });
 }
 
-/** Returns the first position of an index outside [0, depth), or -1. */
-function oneHotRows(index: Tensor, y: Tensor, depth: number): number {
+/** Fills y f32 [..., depth]. Returns the first position of an index outside [0, depth), or -1. */
+export function oneHotRows(op: string, index: Tensor, y: Tensor, depth: number): number {
   const { device } = index;
-  if (device.kind !== 'cuda')
-    return device.load(movementKernels).movement_one_hot(index.address, y.address, index.size, depth);
-  const bad = firstOutside(index, depth);
-  if (bad < 0 && y.size > 0)
-    device.load(movementCuda).movement_one_hot(perElement(y.size), index.address, y.address, y.size, depth);
-  return bad;
+  const operands = [index.address, y.address];
+  return readBack(op, INDICES_CHECKED, () => {
+    if (device.kind !== 'cuda') return device.load(movementKernels).movement_one_hot(...operands, index.size, depth);
+    const bad = firstOutside(index, depth);
+    if (bad < 0 && y.size > 0)
+      device.load(movementCuda).movement_one_hot(perElement(y.size), ...operands, y.size, depth);
+    return bad;
+  });
 }

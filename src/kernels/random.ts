@@ -18,6 +18,7 @@ import type { Dtype } from '../tensor/dtype.ts';
 import { shuffledNumbers } from '../tensor/philox.ts';
 import { checkShape, type Shape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { readBack } from './inner/read_back.ts';
 import { perElement } from './launch/grid.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
 import { apply, checkActivations, declareOp } from './op.ts';
@@ -216,7 +217,7 @@ export function permutation(n: number, options: PermutationOptions): Tensor {
   const { device, ...draw } = checkOptions<PermutationOptions>('permutation', options, known, ['seed']);
   drawWords('permutation', draw);
   const y = allocate(checkShape('permutation', [n]), { device, dtype: 'i32' });
-  y.device.upload(y.address, shuffledNumbers(n, draw));
+  readBack('permutation', 'the host computes its numbers', () => y.device.upload(y.address, shuffledNumbers(n, draw)));
   return y;
 }
 

@@ -12,6 +12,7 @@ import { checkClasses, labelLoss } from './composed/class_losses.ts';
 import { applyReduction, type ReductionOptions, reductionOptions } from './composed/reduction.ts';
 import { exp, mul, sub } from './elementwise.ts';
 import { firstOutside } from './inner/indices.ts';
+import { INDICES_CHECKED, readBack } from './inner/read_back.ts';
 import { perWarp } from './launch/grid.ts';
 import { type Activation, kernelsFor, storageModules } from './launch/storage.ts';
 import { oneHot, permute } from './movement.ts';
@@ -181,7 +182,7 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
     return scope(() => labelLoss('crossEntropy', logSoftmax(logits), labels, { weight, smoothing, reduction }));
   const [rows, n] = logits.shape;
   const loss = allocate([rows], { device: logits.device });
-  const bad = entropies(logits, labels, loss);
+  const bad = readBack('crossEntropy', INDICES_CHECKED, () => entropies(logits, labels, loss));
   if (bad >= 0)
     throw new ValueError(`[crossEntropy] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${n})`);
   apply(crossEntropyOp, loss, { parents: [logits], saved: [logits, labels] });

@@ -7,7 +7,7 @@ import { zeros } from '../tensor/create.ts';
 import { type AxisOptions, axisOf, axisOptions, checkShape, type Shape, sameShape } from '../tensor/shape.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { around } from './inner/axes.ts';
-import { readBack } from './inner/indices.ts';
+import { readBack } from './inner/read_back.ts';
 import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, declareOp, notDifferentiable, type Op } from './op.ts';
 

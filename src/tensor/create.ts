@@ -60,31 +60,7 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
 
 /** Every element 1; f32, i32, u8 or bool. */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
-  const dims = checkShape('ones', shape);
-  const checked = checkOptions('ones', options, tensorOptions);
-  const { dtype = 'f32' } = checked;
-  refusePatterns('ones', dtype);
-  const made = allocate(dims, checked);
-  const word = dtype === 'f32' ? F32_ONE : dtype === 'i32' ? 1 : 0x01010101;
-  repeatWord(made, word);
-  return made;
-}
-
-/** The bits of 1 in f32. */
-const F32_ONE = 0x3f800000;
-const PATTERN_WORDS = 16;
-
-/** Fills a tensor with a word of 32 bits by copies within the device, which can be recorded: the host writes nothing. */
-function repeatWord({ device, address, size, dtype }: Tensor, word: number): void {
-  const bytes = size * dtypes[dtype].bytes;
-  if (bytes === 0) return;
-  let done = Math.min(4 * PATTERN_WORDS, bytes);
-  device.copy(address, device.table(new Array(PATTERN_WORDS).fill(word)), done);
-  while (done < bytes) {
-    const count = Math.min(done, bytes - done);
-    device.copy(address + done, address, count);
-    done += count;
-  }
+  return createFilled('ones', shape, 1, options);
 }
 
 /** [start, stop) in steps of `step`, of length ceil((stop - start) / step); f32, i32, u8 or bool. */

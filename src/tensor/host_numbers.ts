@@ -1,7 +1,7 @@
 // Tensors from numbers of the host, for the functions that make tensors.
 import { checkArgument, checkOptions, hostArray, isPlainArray, kinds, type OptionKinds } from '../arguments.ts';
 import { deviceKind, type HostArray } from '../device/device.ts';
-import { DtypeError, ValueError } from '../errors.ts';
+import { DtypeError, RecordingError, ValueError } from '../errors.ts';
 import { allocate, type TensorOptions } from './allocate.ts';
 import { type Dtype, dtypeKind, dtypes } from './dtype.ts';
 import { checkShape, type Shape, sizeOf } from './shape.ts';
@@ -13,10 +13,18 @@ export const tensorOptions: OptionKinds<TensorOptions> = {
   requiresGrad: kinds.boolean,
 };
 
+/** @throws RecordingError while work is recorded */
 export function upload(op: string, numbers: ArrayLike<number>, shape: Shape, options: TensorOptions): Tensor {
   const values = toHostArray(op, numbers, sizeOf(shape), options.dtype ?? 'f32');
   const made = allocate(shape, options);
-  made.device.upload(made.address, values);
+  try {
+    made.device.upload(made.address, values);
+  } catch (cause) {
+    made.dispose();
+    if (!(cause instanceof RecordingError)) throw cause;
+    const reason = `[${op}] expected no recording around it, because the host computes its numbers`;
+    throw new RecordingError(`${reason}: ${cause.message}`, { cause });
+  }
   return made;
 }
 
@@ -27,8 +35,27 @@ export function createFilled(op: string, shape: Shape, value: number, options: T
   const { dtype = 'f32' } = checked;
   checkArgument(op, 'value', value, kinds.number);
   refusePatterns(op, dtype);
-  const [element] = toHostArray(op, [value], 1, dtype);
-  return upload(op, hostArray<HostArray>(op, dtypes[dtype].array, sizeOf(dims)).fill(element), dims, checked);
+  const element = toHostArray(op, [value], 1, dtype);
+  const made = allocate(dims, checked);
+  const bytes = new Uint8Array(element.buffer, element.byteOffset, element.byteLength);
+  const [word] = new Int32Array(Uint8Array.from({ length: 4 }, (_, i) => bytes[i % bytes.length]).buffer);
+  repeatWord(made, word);
+  return made;
+}
+
+const PATTERN_WORDS = 16;
+
+/** Fills a tensor with a word of 32 bits by copies within the device, which can be recorded: the host writes nothing. */
+function repeatWord({ device, address, size, dtype }: Tensor, word: number): void {
+  const bytes = size * dtypes[dtype].bytes;
+  if (bytes === 0) return;
+  let done = Math.min(4 * PATTERN_WORDS, bytes);
+  device.copy(address, device.table(new Array(PATTERN_WORDS).fill(word)), done);
+  while (done < bytes) {
+    const count = Math.min(done, bytes - done);
+    device.copy(address + done, address, count);
+    done += count;
+  }
 }
 
 /** The host cannot convert numbers to bf16 or f16. */

@@ -5,11 +5,12 @@ import { jvp } from '../../src/autograd/forward.ts';
 import { gradients } from '../../src/autograd/gradients.ts';
 import { noGrad } from '../../src/autograd/mode.ts';
 import type { Device } from '../../src/device/device.ts';
+import { fullLike, onesLike } from '../../src/kernels/composed/like.ts';
 import { add, mul, sin, tanh } from '../../src/kernels/elementwise.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import { randn } from '../../src/kernels/random.ts';
 import { sum } from '../../src/kernels/reduce.ts';
-import { tensor, zeros } from '../../src/tensor/create.ts';
+import { full, tensor, zeros } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { deviceNames, openTestDevice } from '../support/devices.ts';
@@ -52,6 +53,35 @@ describe.each(deviceNames)('%s', (name) => {
         weight.write(Float32Array.of(factor, -factor));
         expect(numbers(gradient(tensor([1, 10], { device })))).toEqual([2 * factor, -20 * factor]);
       }
+    });
+  });
+
+  test('an input that requires a gradient is a leaf inside, in every call', () => {
+    scope(() => {
+      using slope = compile((x: Tensor) => gradients(sum(mul(x, mul(x, x))), [x])[0]);
+      for (const value of [1, 2, 3, 4])
+        expect(numbers(slope(tensor([value], { device, requiresGrad: true })))).toEqual([3 * value ** 2]);
+      using adds = compile((x: Tensor) => sum(mul(x, x)).backward());
+      const x = tensor([3], { device, requiresGrad: true });
+      for (let i = 0; i < 3; i++)
+        expect(() => adds(x)).toThrow('[compile] expected no backward() that reaches input 0, because a replay');
+      expect(x.grad).toBeNull();
+    });
+  });
+
+  test('records constants, and jvp()', () => {
+    scope(() => {
+      using compiled = compile((x: Tensor) => {
+        const [y, slope] = jvp((t) => mul(t, full([2], -1.5, { device })), [x], [onesLike(x)]);
+        return [y, slope, fullLike(x, 7, { dtype: 'i32' }), full([5], 1, { device, dtype: 'bool' })];
+      });
+      for (const value of [1, 2, 3, 4])
+        expect(compiled(tensor([value, 0], { device })).map(numbers)).toEqual([
+          [-1.5 * value, -0],
+          [-1.5, -1.5],
+          [7, 7],
+          [1, 1, 1, 1, 1],
+        ]);
     });
   });
 

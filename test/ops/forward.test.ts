@@ -343,6 +343,28 @@ describe('transformations', () => {
     });
   });
 
+  test('vjp refuses an output that gradients() cut off, and failed passes keep no memory', () => {
+    const x = given([1, 2]);
+    const square = (t: Tensor) => sum(mul(t, t));
+    const slope = (t: Tensor) => gradients(square(t), [t])[0];
+    const fail = (call: () => unknown) => expect(() => scope(() => void call()));
+    const passes = () => {
+      const [, pullback] = vjp(slope, [x]);
+      const cut =
+        '[gradients] has no gradient of its own: second derivatives are gradients() or jvp() of the result of jvp()';
+      fail(() => pullback(x)).toThrow(cut);
+      fail(() => gradients(sum(slope(x.requireGrad())), [x])).toThrow(cut);
+      fail(() => jvp((t) => slope(t.requireGrad()), [x], [x])).toThrow('[backward] expected no jvp() around it');
+      const [, both] = vjp((t) => [mul(t, t), sum(t)], [x]);
+      fail(() => both([x, x])).toThrow('[backward] expected a cotangent []');
+    };
+    scope(passes);
+    const { live } = device.memory();
+    scope(passes);
+    expect(device.memory().live).toBe(live);
+    x.dispose();
+  });
+
   test('noGrad, whole numbers and outputs without a path are constants', () => {
     scope(() => {
       const x = given(points);

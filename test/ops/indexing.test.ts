@@ -5,6 +5,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import { ArgumentError, DtypeError, RecordingError, ShapeError, ValueError } from '../../src/errors.ts';
+import { nllLoss } from '../../src/kernels/composed/class_losses.ts';
 import { booleanMask, maskedFill } from '../../src/kernels/composed/masks.ts';
 import { nonzero, where } from '../../src/kernels/composed/nonzero.ts';
 import {
@@ -16,7 +17,10 @@ import {
   takeAlongChecked,
   takeChecked,
 } from '../../src/kernels/indexing.ts';
-import { tensor, zeros } from '../../src/tensor/create.ts';
+import { gather, oneHot } from '../../src/kernels/movement.ts';
+import { permutation } from '../../src/kernels/random.ts';
+import { crossEntropy } from '../../src/kernels/softmax.ts';
+import { eye, linspace, tensor, zeros } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { deviceNames, openTestDevice } from '../support/devices.ts';
@@ -168,6 +172,7 @@ describe.each(deviceNames)('%s', (name) => {
   test('checks of indices and shapes that depend on values refuse recording by name', () => {
     scope(() => {
       const [x, index, mask] = [f([1, 2]), i([0, 1]), b([1, 0])];
+      const logits = zeros([2, 2], { device });
       const calls: [string, () => unknown][] = [
         ['take', () => take(x, index)],
         ['takeAlongAxis', () => takeAlongAxis(x, index, { axis: 0 })],
@@ -177,6 +182,15 @@ describe.each(deviceNames)('%s', (name) => {
         ['nonzero', () => nonzero(x)],
         ['where', () => where(mask)],
         ['booleanMask', () => booleanMask(x, mask)],
+        ['gather', () => gather(x, index)],
+        ['oneHot', () => oneHot(index, 2)],
+        ['crossEntropy', () => crossEntropy(logits, index)],
+        ['crossEntropy', () => crossEntropy(logits, index, { labelSmoothing: 0.1 })],
+        ['nllLoss', () => nllLoss(logits, index)],
+        ['permutation', () => permutation(2, { seed: 0, device })],
+        ['eye', () => eye(2, { device })],
+        ['linspace', () => linspace(0, 1, 2, { device })],
+        ['tensor', () => tensor([1], { device })],
       ];
       for (const [op, call] of calls) {
         call();

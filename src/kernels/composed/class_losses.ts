@@ -6,9 +6,7 @@ import { allocate } from '../../tensor/allocate.ts';
 import { scope } from '../../tensor/scope.ts';
 import { type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { add, div, equal, mul, neg, where } from '../elementwise.ts';
-import { firstOutside } from '../inner/indices.ts';
-import { movementCuda, movementKernels } from '../inner/strided.ts';
-import { perElement } from '../launch/grid.ts';
+import { oneHotRows } from '../movement.ts';
 import { checkOperands, checkSameDevice } from '../op.ts';
 import { sum } from '../reduce.ts';
 import { applyReduction, type Reduction, type ReductionOptions, reductionOptions } from './reduction.ts';
@@ -78,16 +76,8 @@ export function labelLoss(op: string, x: Tensor, labels: Tensor, options: LabelL
 
 /** f32 [N, classes] with 1 at the label. @throws ValueError for a label outside [0, classes) */
 function oneHotLabels(op: string, labels: Tensor, classes: number): Tensor {
-  const { device, size } = labels;
-  const y = allocate([size, classes], { device });
-  const operands = [labels.address, y.address];
-  let bad = -1;
-  if (device.kind !== 'cuda') bad = device.load(movementKernels).movement_one_hot(...operands, size, classes);
-  else {
-    bad = firstOutside(labels, classes);
-    if (bad < 0 && y.size > 0)
-      device.load(movementCuda).movement_one_hot(perElement(y.size), ...operands, y.size, classes);
-  }
+  const y = allocate([labels.size, classes], { device: labels.device });
+  const bad = oneHotRows(op, labels, y, classes);
   if (bad < 0) return y;
   throw new ValueError(`[${op}] label ${labels.dataSync()[bad]} at position ${bad} is outside [0, ${classes})`);
 }

@@ -5,7 +5,7 @@ import type { HostArray } from '../../device/device.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { readBack } from '../inner/indices.ts';
+import { readBack } from '../inner/read_back.ts';
 import { reshape } from '../movement.ts';
 import { apply, declareOp, notDifferentiable } from '../op.ts';
 import { checkSortable, sort, sortCuda, sortKernels } from '../sort.ts';

@@ -1,9 +1,10 @@
-// Checks of indices and other values that an op has to read back from the device, which waits for the device.
+// Checks of indices, which an op has to read back from the device.
 import { cudaModule, kernelModule } from '../../device/module.ts';
-import { formatShape, RecordingError, ValueError } from '../../errors.ts';
+import { formatShape, ValueError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { perElement } from '../launch/grid.ts';
+import { INDICES_CHECKED, readBack } from './read_back.ts';
 
 const kernels = kernelModule('kernels/inner/indices.c', { indices_first_outside: 'ptr i32 i32 -> f64' });
 const cudaKernels = cudaModule('kernels/inner/indices.cu', { indices_first_outside: 'ptr ptr i32 i32' });
@@ -24,7 +25,7 @@ export function firstOutside(index: Tensor, limit: number): number {
 
 /** @throws ValueError naming the first index outside [0, limit); RecordingError while work is recorded */
 export function checkIndices(op: string, index: Tensor, limit: number): void {
-  const bad = readBack(op, 'its indices are checked', () => firstOutside(index, limit));
+  const bad = readBack(op, INDICES_CHECKED, () => firstOutside(index, limit));
   if (bad >= 0) throw indexError(op, index, bad, limit);
 }
 
@@ -44,16 +45,4 @@ function placeOf({ shape }: Tensor, at: number): string {
     rest = Math.floor(rest / dim);
   }
   return formatShape(place);
-}
-
-/** Reads values from the device. @throws RecordingError that names the op and `why` while work is recorded */
-export function readBack<T>(op: string, why: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof RecordingError)) throw error;
-    throw new RecordingError(`[${op}] expected no recording around it, because ${why}: ${error.message}`, {
-      cause: error,
-    });
-  }
 }

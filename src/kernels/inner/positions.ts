@@ -4,7 +4,7 @@ import { allocate } from '../../tensor/allocate.ts';
 import { type Dtype, dtypes } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { oneWarp, perElement } from '../launch/grid.ts';
-import { readBack } from './indices.ts';
+import { readBack } from './read_back.ts';
 
 export const positionsKernels = kernelModule('kernels/inner/positions.c', {
   positions_count: 'ptr ptr i32 i32 i32 i32 -> f64',
