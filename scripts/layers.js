@@ -35,7 +35,7 @@ run/sampling -> run/arguments.ts, run/config, run/machine, run/data.ts, run/chec
 run/training -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling
 run/eval -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training
 run/report -> run/arguments.ts, run/config, run/plot, run/machine, run/data.ts, run/checkpoints, run/workdir, run/training, run/eval
-run/chain -> run/arguments.ts, run/config, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report
+run/chain -> run/arguments.ts, run/config, run/machine, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report
 run/serve -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/sampling
 run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report, run/chain, run/serve
 cli -> base, io, device, data, flow, run, run/config, run/machine, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report, run/chain, run/serve

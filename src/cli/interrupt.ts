@@ -25,7 +25,7 @@ export async function runInterruptible<T>(work: (signal: AbortSignal) => Promise
     const now = performance.now();
     if (first === Number.POSITIVE_INFINITY) {
       first = now;
-      say('stopping within about a second, then saving results; interrupt again to stop immediately');
+      say('stopping within about a second, then saving; interrupt again to stop now');
       controller.abort();
     } else if (now - first > SAME_MS) {
       endBar();

@@ -2,6 +2,8 @@
 // Results go to standard output.
 import { describeDuration } from '../run/machine/resources.ts';
 import { endBar, showBar } from './screen.ts';
+import { columnsOf, drawsUnicode, isTerminal, type Piece } from './terminal.ts';
+import { timeLeft } from './time_left.ts';
 
 export interface Progress {
   /** Reports that `done` of the total is complete. @param text figures to show after the time */
@@ -11,36 +13,53 @@ export interface Progress {
 
 const LINE_EVERY_MS = 5000;
 
-export function startProgress(title: string, total: number): Progress {
-  return process.stderr.isTTY ? bar(title, total) : lines(title, total);
+/** @param overall text on the whole work that this is a part of, shown last */
+export function startProgress(title: string, total: number, overall?: () => string): Progress {
+  return isTerminal(process.stderr) ? bar(title, total, overall) : lines(title, total);
 }
 
-const BAR = 30;
+const LEAST_BAR = 8;
+const MOST_BAR = 30;
 /**
  * Least milliseconds between two drawings. Updates draw the bar, not a timer, because the work blocks the event loop.
  */
 const DRAW_EVERY_MS = 50;
 
-function bar(title: string, total: number): Progress {
+function bar(title: string, total: number, overall: (() => string) | undefined): Progress {
   const left = timeLeft(total);
   const begin = performance.now();
   let drawn = Number.NEGATIVE_INFINITY;
-  let line = '';
+  let line: Piece[] = [];
   return {
     update(done, text) {
-      const filled = Math.round(BAR * Math.min(1, done / total));
       const seconds = (performance.now() - begin) / 1000;
       const time = [describeDuration(seconds), left(done)].filter(Boolean).join(', ');
-      line = `${title} ${'#'.repeat(filled).padEnd(BAR, '.')} ${done}/${total}  ${time}  ${text}`;
+      const figuresWith = (last?: string) => [`${done}/${total}`, time, text, last].filter(Boolean).join('  ');
+      const roomFor = (figures: string) => columnsOf(process.stderr) - 3 - title.length - figures.length;
+      const all = figuresWith(overall?.());
+      // The progress of the whole work is left out where it does not fit.
+      const figures = roomFor(all) >= LEAST_BAR ? all : figuresWith();
+      const width = Math.max(LEAST_BAR, Math.min(MOST_BAR, roomFor(figures)));
+      line = [`${title} `, ...track(done / total, width), ` ${figures}`];
       if (performance.now() - drawn < DRAW_EVERY_MS) return;
       drawn = performance.now();
       showBar(line);
     },
     stop() {
-      if (line !== '') endBar(line);
-      line = '';
+      if (line.length > 0) endBar(line);
+      line = [];
     },
   };
+}
+
+/** The bar itself, `share` of it filled. */
+function track(share: number, width: number): Piece[] {
+  const filled = Math.round(width * Math.max(0, Math.min(1, share)));
+  const [done, rest] = drawsUnicode() ? ['━', '─'] : ['#', '.'];
+  return [
+    ['cyan', done.repeat(filled)],
+    ['dim', rest.repeat(width - filled)],
+  ];
 }
 
 function lines(title: string, total: number): Progress {
@@ -62,17 +81,5 @@ function lines(title: string, total: number): Progress {
     stop() {
       if (latest) print(latest);
     },
-  };
-}
-
-/** "40 s left", from the speed of this session: a resumed run does not start at 0. Empty until the speed is known. */
-function timeLeft(total: number): (done: number) => string {
-  let first: { done: number; time: number } | undefined;
-  return (done) => {
-    const now = performance.now();
-    first ??= { done, time: now };
-    if (done <= first.done || done >= total) return '';
-    const perStep = (now - first.time) / (done - first.done);
-    return `${describeDuration((perStep * (total - done)) / 1000)} left`;
   };
 }

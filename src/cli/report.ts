@@ -3,10 +3,12 @@
 import { reportedFlows } from '../run/chain/flows.ts';
 import { keysReadBy } from '../run/config/explain.ts';
 import { reportFlows } from '../run/report/index.ts';
-import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
-import { ChainDisplay, describeFigures, reportKeys } from './chain.ts';
+import { openOption, reportKeys } from './chain.ts';
+import { ChainDisplay } from './chain_display.ts';
 import { runInterruptible } from './interrupt.ts';
+import { openFile } from './open_file.ts';
+import { showReport } from './results.ts';
 import { deviceOf, deviceOptions, note, withOverrides } from './shared.ts';
 
 /** Default of --budget. */
@@ -23,6 +25,7 @@ export const reportCommand: Command = {
       value: 'MINUTES',
       help: `most minutes that its samples may take; default ${BUDGET_MINUTES}. --config.eval.num_samples N draws fewer`,
     },
+    open: openOption,
     ...deviceOptions,
   },
   async run(parsed) {
@@ -32,7 +35,7 @@ export const reportCommand: Command = {
     const config = withOverrides(parsed, own, reportKeys);
     const device = await deviceOf(parsed, config);
     const display = new ChainDisplay();
-    const { path, figures } = await runInterruptible((signal) =>
+    const report = await runInterruptible((signal) =>
       reportFlows(flows, config, {
         workdir,
         device,
@@ -42,8 +45,8 @@ export const reportCommand: Command = {
         onProgress: (progress) => display.progress(progress),
       }).finally(() => display.stop()),
     );
-    for (const line of describeFigures(figures)) process.stdout.write(`${escapeText(line)}\n`);
-    process.stdout.write(`report: ${escapeText(path)}\n`);
+    showReport(report, { seconds: display.totals.elapsed });
+    if (parsed.has('open')) openFile(report.path);
     return 0;
   },
 };

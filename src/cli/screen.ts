@@ -1,31 +1,40 @@
 // Output on standard error while work runs: lines of text and, on a terminal, a progress bar below them.
 import { escapeText } from '../text.ts';
+import { cutLine, type Piece, paintLine } from './terminal.ts';
 
 const CLEAR_LINE = '\r\x1b[K';
 
-let bar: string | undefined;
+type Line = readonly Piece[];
+
+let bar: Line | undefined;
 
 /** Writes a line of text above the bar. Control characters, which may come from a file, are escaped. */
 export function say(text: string): void {
-  if (bar === undefined) process.stderr.write(`${escapeText(text)}\n`);
-  else process.stderr.write(`${CLEAR_LINE}${escapeText(text)}\n${fitToTerminal(bar)}`);
+  sayLine([escapeText(text)]);
+}
+
+/** The same for text in styles, which must not contain control characters. */
+export function sayLine(line: Line): void {
+  const text = `${paintLine(line, process.stderr)}\n`;
+  if (bar === undefined) process.stderr.write(text);
+  else process.stderr.write(`${CLEAR_LINE}${text}${fitted(bar)}`);
 }
 
 /** Draws the bar over the present one. */
-export function showBar(line: string): void {
+export function showBar(line: Line): void {
   bar = line;
-  process.stderr.write(CLEAR_LINE + fitToTerminal(line));
+  process.stderr.write(CLEAR_LINE + fitted(line));
 }
 
 /** Ends the bar: later output appears below it. @param line its final text; default: as last drawn */
 export function endBar(line = bar): void {
   if (line === undefined) return;
   bar = undefined;
-  process.stderr.write(`${CLEAR_LINE}${fitToTerminal(line)}\n`);
+  process.stderr.write(`${CLEAR_LINE}${fitted(line)}\n`);
 }
 
-/** Cuts a line to the width of the terminal. */
-function fitToTerminal(line: string): string {
+/** The line, cut to the width of the terminal so that it never wraps. */
+function fitted(line: Line): string {
   const { columns } = process.stderr;
-  return columns > 0 ? line.slice(0, columns - 1) : line;
+  return paintLine(columns > 0 ? cutLine(line, columns - 1) : line, process.stderr);
 }

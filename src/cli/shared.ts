@@ -143,6 +143,17 @@ export function showPlan(config: Config, what: string, task?: Task): number {
 export class TrainingDisplay {
   private training: Progress | undefined;
   private compiling: Progress | undefined;
+  private readonly overall: (() => string) | undefined;
+
+  /** @param overall text on the whole work that the training is a part of */
+  constructor(overall?: () => string) {
+    this.overall = overall;
+  }
+
+  /** Whether a step has been shown since the last stop. */
+  get active(): boolean {
+    return this.training !== undefined;
+  }
 
   readonly onCompile: NonNullable<TrainOptions['onCompile']> = ({ done, total, module }) => {
     this.compiling ??= startProgress('compile', total);
@@ -152,7 +163,7 @@ export class TrainingDisplay {
 
   readonly onStep = (info: Pick<TrainingStep, 'step' | 'total' | 'loss' | 'imagesPerSecond'>): void => {
     const { step, total, loss, imagesPerSecond } = info;
-    this.training ??= startProgress('train', total);
+    this.training ??= startProgress('train', total, this.overall);
     this.training.update(step + 1, `loss ${loss.toFixed(4)}  ${Math.round(imagesPerSecond)} images/s`);
   };
 

@@ -249,6 +249,45 @@ export abstract class Optimizer<Options extends OptimizerOptions = OptimizerOpti
     return withoutInterruption(() => this.updateAll());
   }
 
+  /** Bytes of the weights and states. @internal */
+  get stateBytes(): number {
+    return this.allStates().reduce((sum, { size }) => sum + 4 * size, 0);
+  }
+
+  private allStates(): Tensor[] {
+    return [this.arena.values, ...this.moments.map(({ values }) => values), ...(this.ema ? [this.ema] : [])];
+  }
+
+  /**
+   * Calls `fn`, which may call `step`, then puts weights and states back as they were and zeroes the gradients.
+   * For measurements; it takes `stateBytes` of memory.
+   * @internal
+   */
+  rehearse<T>(fn: () => T): T {
+    const { updates, arena } = this;
+    const { device } = arena.values;
+    const states = this.allStates();
+    const copies: Tensor[] = [];
+    const copyAll = (targets: readonly Tensor[], sources: readonly Tensor[]) =>
+      targets.forEach((target, i) => device.copy(target.address, sources[i].address, 4 * sources[i].size));
+    try {
+      for (const { size } of states) copies.push(arena.zerosLike('states, set aside', size));
+      copyAll(copies, states);
+      return fn();
+    } finally {
+      if (copies.length === states.length) withoutInterruption(() => this.takeBack(() => copyAll(states, copies)));
+      for (const copy of copies) copy.dispose();
+      this.updates = updates;
+    }
+  }
+
+  private takeBack(copyStates: () => void): void {
+    copyStates();
+    for (const { storage } of this.allStates()) storage.markWritten();
+    this.arena.refreshCopies();
+    this.arena.zeroGradients();
+  }
+
   private updateAll(): Tensor {
     const { arena, parts, options } = this;
     using norm = globalNorm(arena.gradients, options.gradientClip);

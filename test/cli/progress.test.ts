@@ -2,10 +2,12 @@
 import { afterEach, expect, it, vi } from 'vitest';
 import { startProgress } from '../../src/cli/progress.ts';
 import { say } from '../../src/cli/screen.ts';
+import { fakeTerminal } from '../support/terminal.ts';
 
 afterEach(() => {
   vi.restoreAllMocks();
   vi.useRealTimers();
+  vi.unstubAllEnvs();
 });
 
 it('a run resumed from step 100 estimates time from its own steps', () => {
@@ -30,31 +32,36 @@ it('a run resumed from step 100 estimates time from its own steps', () => {
 
 it('text appears above the bar, which never wraps, and text from a file cannot move the cursor', () => {
   vi.useFakeTimers({ toFake: ['performance'] });
-  const { isTTY, columns } = process.stderr;
-  Object.assign(process.stderr, { isTTY: true, columns: 60 });
-  let written = '';
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    written += text;
-    return true;
-  });
-  try {
-    const progress = startProgress('train', 10);
-    progress.update(1, 'loss 1');
-    say('note: \x1b[2Jcleared');
+  vi.stubEnv('TERM', 'xterm');
+  vi.stubEnv('NO_COLOR', '1');
+  vi.stubEnv('LC_ALL', 'C');
+  using terminal = fakeTerminal(process.stderr, 60);
+  const progress = startProgress('train', 10);
+  progress.update(1, 'loss 1');
+  say('note: \x1b[2Jcleared');
+  for (const done of [2, 3]) {
     vi.advanceTimersByTime(1000);
-    progress.update(2, 'loss 2');
-    progress.stop();
-    say('done');
-  } finally {
-    Object.assign(process.stderr, { isTTY, columns });
+    progress.update(done, `loss ${done}`);
   }
-  const bar = (filled: number, rest: string) =>
-    `train ${'#'.repeat(filled)}${'.'.repeat(30 - filled)} ${rest}`.slice(0, 59);
-  expect(written).toBe(
-    `\r\x1b[K${bar(3, '1/10  0 s  loss 1')}` +
-      `\r\x1b[Knote: \\x1b[2Jcleared\n${bar(3, '1/10  0 s  loss 1')}` +
-      `\r\x1b[K${bar(6, '2/10  1 s, 8 s left  loss 2')}` +
-      `\r\x1b[K${bar(6, '2/10  1 s, 8 s left  loss 2')}\n` +
+  progress.stop();
+  say('done');
+  const bar = (filled: number, width: number, rest: string) =>
+    `train ${'#'.repeat(filled)}${'.'.repeat(width - filled)} ${rest}`;
+  expect(terminal.text()).toBe(
+    `\r\x1b[K${bar(3, 30, '1/10  0 s  loss 1')}` +
+      `\r\x1b[Knote: \\x1b[2Jcleared\n${bar(3, 30, '1/10  0 s  loss 1')}` +
+      `\r\x1b[K${bar(6, 30, '2/10  1 s  loss 2')}` +
+      `\r\x1b[K${bar(8, 25, '3/10  2 s, 7 s left  loss 3')}` +
+      `\r\x1b[K${bar(8, 25, '3/10  2 s, 7 s left  loss 3')}\n` +
       'done\n',
   );
+});
+
+it('a terminal without cursor movement gets lines', () => {
+  vi.stubEnv('TERM', 'dumb');
+  using terminal = fakeTerminal(process.stderr, 80);
+  const progress = startProgress('train', 3);
+  progress.update(1, 'loss 1');
+  progress.stop();
+  expect(terminal.text()).toBe('train 1/3  loss 1\n');
 });

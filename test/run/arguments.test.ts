@@ -92,6 +92,8 @@ const plan = {
   memory: 1,
   totalMemory: 1,
   seconds: 1,
+  low: 1,
+  high: 1,
 };
 
 const valid = {

@@ -1,58 +1,76 @@
-// Estimates the cost of each stage of a chain before it starts, from a timed training step and a timed evaluation of
-// the network. Samples and evaluations during training, the classifier and file reads are not included.
-
-import { checkArgument } from '../../arguments.ts';
-import { type Device, deviceKind } from '../../device/device.ts';
+// Estimates the cost of each stage of a chain before it starts, from timed steps and evaluations of the network on
+// batches of the real size. Reading files is not included.
+import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import { type CompileProgress, type Device, deviceKind } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { evaluationsAStep } from '../../flow/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
+import { probeClassifier } from '../eval/train_classifier.ts';
+import { type TimeEstimate, times, total } from '../machine/timing.ts';
 import { evaluationsOfReport, samplesBytes } from '../report/measure.ts';
 import { pairBytes } from '../sampling/generate_pairs.ts';
-import { ASSUMED_NFE, checkpointBytes, probeEvaluation, probeStep } from '../training/plan.ts';
+import { checkpointBytes, evaluationsOfSample, evaluationsWhileTraining } from '../training/plan.ts';
+import { probeEvaluation, stepMemory, stepTime } from '../training/probe.ts';
 import { trainingState } from '../training/session.ts';
-import { type ChainStage, chainStages, flowStages } from './stages.ts';
+import { type ChainStage, chainStages, flowStages, type PairStage } from './stages.ts';
 
-export interface StageEstimate {
+/** The needs of a stage, with the range that its time is expected in. */
+export interface StageEstimate extends TimeEstimate {
   name: string;
-  seconds: number;
   /** Peak bytes of device memory. */
   memory: number;
   /** Bytes on disk. */
   disk: number;
 }
 
+export interface EstimateOptions {
+  /** Called while kernels are compiled. */
+  onCompile?: (progress: CompileProgress) => void;
+}
+
+const optionKinds: OptionKinds<EstimateOptions> = { onCompile: kinds.callback };
+
 /** Estimates the chain's stages and its report. @throws DeviceError if not even a few samples fit into memory */
-export async function estimateChain(config: Config, device: Device): Promise<StageEstimate[]> {
+export async function estimateChain(
+  config: Config,
+  device: Device,
+  options: EstimateOptions = {},
+): Promise<StageEstimate[]> {
   requireConfig('estimateChain', config);
   checkArgument('estimateChain', 'device', device, deviceKind);
-  await device.prepare(declaredModules());
+  const { onCompile } = checkOptions('estimateChain', options, optionKinds);
+  await device.prepare(declaredModules(), onCompile);
+  const stages = chainStages(config, '.');
   const { model, optimizer } = trainingState(config, device);
   try {
     const { batch_size: batch, accumulation } = config.training;
     const parameters = model.parameterCount();
-    const step = probeStep({ model, optimizer, config, device }, batch / accumulation);
-    const evaluation = probeEvaluation(model, config, device);
+    const memory = stepMemory({ model, optimizer, config, device }, batch / accumulation);
+    const step = stepTime({ model, optimizer, config, device }, memory);
+    const trained = probeEvaluation(model, config, device, batch);
+    const reported = probeEvaluation(model, config, device, Math.min(config.eval.batch_size, config.eval.num_samples));
     const training = ({ name, config: own }: ChainStage): StageEstimate => ({
       name,
-      seconds: step.secondsPerSample * batch * (own.training.n_iters + 1),
-      memory: step.memory,
+      ...total([times(step, own.training.n_iters + 1), times(trained.perSample, evaluationsWhileTraining(own, 0))]),
+      memory,
       disk: checkpointBytes(parameters, own, 0).disk,
     });
-    const pairs = ({ name, config: own }: ChainStage): StageEstimate => ({
+    const pairs = ({ name, config: own }: PairStage): StageEstimate => ({
       name,
-      seconds: evaluation.secondsPerSample * own.reflow.total_number_of_samples * nfeOf(own),
-      memory: evaluation.memory,
+      ...times(trained.perSample, own.reflow.total_number_of_samples * evaluationsOfSample(own)),
+      memory: trained.memory,
       disk: pairBytes(own),
     });
-    const stages = chainStages(config, '.').filter((stage) => stage.kind !== 'classifier');
     const flows = flowStages(stages).length;
     return [
-      ...stages.map((stage) => (stage.kind === 'pairs' ? pairs(stage) : training(stage))),
+      ...stages.map((stage) => {
+        if (stage.kind === 'classifier') return { name: stage.name, ...probeClassifier(config, device) };
+        return stage.kind === 'pairs' ? pairs(stage) : training(stage);
+      }),
       {
         name: 'report',
-        seconds: evaluation.secondsPerSample * flows * evaluationsOfReport(config, ASSUMED_NFE),
-        memory: evaluation.memory,
+        ...times(reported.perSample, flows * evaluationsOfReport(config)),
+        memory: reported.memory,
         disk: flows * samplesBytes(config),
       },
     ];
@@ -60,8 +78,4 @@ export async function estimateChain(config: Config, device: Device): Promise<Sta
     optimizer.dispose();
     model.dispose();
   }
-}
-
-function nfeOf({ sampling: { use_ode_sampler: solver, sample_N: steps } }: Config): number {
-  return solver === 'rk45' ? ASSUMED_NFE : steps * evaluationsAStep(solver);
 }

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
-import { FileError } from '../../errors.ts';
+import { DeviceError, FileError } from '../../errors.ts';
 import { removeLeftovers } from '../../io/atomic.ts';
 import { makeFolder } from '../../io/file.ts';
 import { writeJson } from '../../io/json.ts';
@@ -14,6 +14,7 @@ import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
 import { openFeatures } from '../eval/feature_network.ts';
 import { trainClassifier } from '../eval/train_classifier.ts';
+import { times } from '../machine/timing.ts';
 import { type FlowReport, type ReportProgress, reportFlows } from '../report/index.ts';
 import { generatePairs } from '../sampling/generate_pairs.ts';
 import { openDistance } from '../training/distance.ts';
@@ -21,21 +22,33 @@ import { trainReflow } from '../training/reflow.ts';
 import type { TrainOptions } from '../training/session.ts';
 import { train } from '../training/train.ts';
 import { lockFolder } from '../workdir/lock.ts';
-import { type ChainStage, type ClassifierStage, chainFile, chainStages, flowStages, reportConfig } from './stages.ts';
+import { estimateChain, type StageEstimate } from './estimate.ts';
+import {
+  type ChainStage,
+  type ClassifierStage,
+  chainFile,
+  chainStages,
+  flowStages,
+  isComplete,
+  reportConfig,
+} from './stages.ts';
 
 export interface ChainOptions extends Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'> {
   workdir: string;
   device: Device;
   /** Called when each stage begins; the last stage is the report. */
   onStage?: (stage: { name: string; index: number; total: number }) => void;
+  /**
+   * Called before the first stage with the estimate of each, measured on this machine in a few seconds. Stages that are
+   * already complete take no time.
+   */
+  onEstimate?: (stages: StageEstimate[]) => void;
   /** Called with the progress of stages that do not train a flow. */
   onProgress?: (progress: ChainProgress) => void;
 }
 
-export interface ChainProgress {
+export interface ChainProgress extends Omit<ReportProgress, 'what'> {
   what: 'classifier steps' | 'pairs' | ReportProgress['what'];
-  done: number;
-  total: number;
 }
 
 export interface ChainResult {
@@ -51,6 +64,7 @@ const optionKinds: OptionKinds<ChainOptions> = {
   onCompile: kinds.callback,
   onPlan: kinds.callback,
   onStage: kinds.callback,
+  onEstimate: kinds.callback,
 };
 
 /** Runs a chain. @throws as train, trainReflow and generatePairs. Completed work stays */
@@ -62,9 +76,10 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   const total = stages.length + 1;
   const unlock = await lockFolder(makeFolder(workdir), { signal, notice: onNotice });
   try {
-    await removeLeftovers(workdir, /^(chain|report)\.json$|^report\.html$|^classifier\.safetensors$/);
+    await removeLeftovers(workdir, /^(chain|report)\.json$|^report\.html$|^samples\.png$|^classifier\.safetensors$/);
     await writeJson(join(workdir, chainFile), config);
     await lookAhead(stages, config, checked);
+    await sayEstimate(stages, config, checked);
     for (const [index, stage] of stages.entries()) {
       onStage?.({ name: stage.name, index, total });
       await runChainStage(stage, checked);
@@ -93,6 +108,20 @@ async function lookAhead(stages: readonly ChainStage[], config: Config, options:
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
     options.onNotice?.(`the report will not have distances: ${error.message}`);
+  }
+}
+
+async function sayEstimate(stages: readonly ChainStage[], config: Config, options: ChainOptions): Promise<void> {
+  const { device, onEstimate, onCompile } = options;
+  if (!onEstimate) return;
+  const complete = await Promise.all(stages.map(isComplete));
+  if (complete.every(Boolean)) return;
+  try {
+    const estimates = await estimateChain(config, device, { onCompile });
+    onEstimate(estimates.map((estimate, i) => (complete[i] ? { ...estimate, ...times(estimate, 0) } : estimate)));
+  } catch (error) {
+    // The stage that does not fit into memory says what to change.
+    if (!(error instanceof DeviceError)) throw error;
   }
 }
 

@@ -5,8 +5,10 @@
 //   1_rectified_flow_pairs         (z0, z1) of that flow
 //   2_rectified_flow               trained on these pairs; and so on, up to chain.flows
 //   2_rectified_flow_k=1_distill   a generator of chain.distil_steps Euler steps, trained on pairs of the last flow
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
+import { readManifest } from '../../data/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
 import type { ReportedFlow } from '../report/measure.ts';
@@ -78,6 +80,15 @@ export function chainStages(config: Config, workdir: string): ChainStage[] {
 /** The stages that end with a flow. */
 export function flowStages(stages: readonly ChainStage[]): FlowStage[] {
   return stages.filter((stage) => stage.kind === 'flow');
+}
+
+/** Whether nothing is left to do in a stage. */
+export async function isComplete(stage: ChainStage): Promise<boolean> {
+  if (stage.kind === 'classifier') return existsSync(stage.path);
+  if (stage.kind === 'flow') return existsSync(stage.checkpoint);
+  // The stage itself reports a manifest that cannot be read.
+  const manifest = await readManifest(join(stage.folder, String(stage.config.seed))).catch(() => undefined);
+  return manifest !== undefined && manifest.done === manifest.count;
 }
 
 /** The configuration for the report of a chain. */

@@ -16,6 +16,7 @@ import { crossEntropy } from '../../kernels/softmax.ts';
 import { Adam } from '../../nn/adam.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import { turn } from '../../turn.ts';
 import { runOptions } from '../arguments.ts';
 import type { Config } from '../config/index.ts';
@@ -23,6 +24,7 @@ import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
 import { provenance } from '../machine/provenance.ts';
+import { type TimeEstimate, timeCalls, times } from '../machine/timing.ts';
 
 const BATCH = 64;
 /** Default passes over the training images, limited to MOST_STEPS updates. */
@@ -30,10 +32,12 @@ const EPOCHS = 30;
 const MOST_STEPS = 3000;
 /** Batch size for the held-out part. */
 const EVALUATED = 256;
+/** Classes of the labelled data sets. */
+const CLASSES = 10;
 const optimization = { learningRate: 2e-3, weightDecay: 1e-4, warmup: 20, gradientClip: 1, emaRate: 0.99 };
 
-/** Data sets whose images have labels. */
-const labelled: readonly Config['data']['dataset'][] = ['DIGITS', 'MNIST', 'CIFAR10'];
+/** Data sets whose images have labels, with their number of training images. */
+const labelled: { [Name in Config['data']['dataset']]?: number } = { DIGITS: 1400, MNIST: 60_000, CIFAR10: 50_000 };
 
 export interface ClassifierOptions {
   device: Device;
@@ -96,7 +100,7 @@ export async function trainClassifier(config: Config, options: ClassifierOptions
   const network = new Classifier(classifierImages(config), classes, { device, seed: config.seed });
   const optimizer = new Adam(network, optimization);
   try {
-    const steps = checked.steps ?? Math.min(MOST_STEPS, Math.ceil((EPOCHS * train.count) / BATCH));
+    const steps = checked.steps ?? stepsFor(train.count);
     for (let step = 0; step < steps; step++)
       await update(network, optimizer, train, config, { ...options, step, steps });
     const accuracy = await optimizer.withEma(async () => {
@@ -117,13 +121,38 @@ export async function trainClassifier(config: Config, options: ClassifierOptions
   }
 }
 
+function stepsFor(images: number): number {
+  return Math.min(MOST_STEPS, Math.ceil((EPOCHS * images) / BATCH));
+}
+
+/** Measures the time and peak memory of a whole training, on images that are zero. */
+export function probeClassifier(config: Config, device: Device): TimeEstimate & { memory: number; disk: number } {
+  requireLabels(config);
+  const images = new Float32Array(BATCH * sizeOf(imageShape(config)));
+  const labels = new Int32Array(BATCH);
+  const network = new Classifier(classifierImages(config), CLASSES, { device, seed: config.seed });
+  const optimizer = new Adam(network, optimization);
+  try {
+    const step = () => classifierStep(network, optimizer, images, labels, config);
+    step();
+    device.resetHighWater();
+    const time = timeCalls(step);
+    const { highWater: memory } = device.memory();
+    const disk = 4 * network.parameterCount();
+    return { ...times(time, stepsFor(labelled[config.data.dataset] as number)), memory, disk };
+  } finally {
+    optimizer.dispose();
+    network.dispose();
+  }
+}
+
 /** @throws ConfigError if the data set is not one of those with labels */
 export function requireLabels(config: Config): void {
   requireConfig('requireLabels', config);
   const { dataset } = config.data;
-  if (!labelled.includes(dataset))
+  if (!(dataset in labelled))
     throw new ConfigError(
-      `data.dataset ${dataset} has no labels to train a classifier on; ${labelled.join(', ')} have labels`,
+      `data.dataset ${dataset} has no labels to train a classifier on; ${Object.keys(labelled).join(', ')} have labels`,
     );
 }
 
@@ -142,25 +171,38 @@ async function update(
   optimizer: Adam,
   dataset: ImageDataset,
   config: Config,
-  { device, signal, onStep, step, steps }: ClassifierOptions & { step: number; steps: number },
+  { signal, onStep, step, steps }: ClassifierOptions & { step: number; steps: number },
 ): Promise<void> {
   const { seed, data } = config;
   await turn(signal);
   const start = performance.now();
   const { centered, random_flip: flip } = data;
   const { images, labels } = await trainingBatch(dataset, step, BATCH, { seed, centered, flip });
-  const loss = scope(() => {
+  const loss = classifierStep(network, optimizer, images, labels as Int32Array, config);
+  if (!Number.isFinite(loss)) throw new NonFiniteError(`the loss is ${loss} at step ${step}; look at the data`);
+  const seconds = (performance.now() - start) / 1000;
+  onStep?.({ step, total: steps, loss, imagesPerSecond: BATCH / seconds });
+}
+
+/** One update on a batch. @returns its loss; no update is made if that is not finite */
+function classifierStep(
+  network: Classifier,
+  optimizer: Adam,
+  images: Float32Array,
+  labels: Int32Array,
+  config: Config,
+): number {
+  const { device } = network;
+  return scope(() => {
     const x = tensor(images, { shape: [BATCH, ...imageShape(config)], device });
     const { logits } = network.scores(x);
-    const mean = crossEntropy(logits, tensor(labels as Int32Array, { shape: [BATCH], dtype: 'i32', device }));
+    const mean = crossEntropy(logits, tensor(labels, { shape: [BATCH], dtype: 'i32', device }));
     const value = mean.item();
-    if (!Number.isFinite(value)) throw new NonFiniteError(`the loss is ${value} at step ${step}; look at the data`);
+    if (!Number.isFinite(value)) return value;
     mean.backward();
     optimizer.step();
     return value;
   });
-  const seconds = (performance.now() - start) / 1000;
-  onStep?.({ step, total: steps, loss, imagesPerSecond: BATCH / seconds });
 }
 
 /** Accuracy on a data set, 0 to 1. */

@@ -5,7 +5,7 @@ import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError, ValueError } from '../../errors.ts';
 import { requireWritable } from '../../io/atomic.ts';
-import { writeFileAtomic } from '../../io/index.ts';
+import { writeFileAtomic, writePng } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { loadModel } from '../checkpoints/open.ts';
@@ -15,8 +15,8 @@ import { loadDataset } from '../data.ts';
 import { FeatureCollector } from '../eval/feature_network.ts';
 import { distanceOf, openScoreReference, type ScoreReference } from '../eval/score_reference.ts';
 import { provenance } from '../machine/provenance.ts';
-import { describeDuration } from '../machine/resources.ts';
-import { ASSUMED_NFE, probeEvaluation } from '../training/plan.ts';
+import { describeEstimate, times } from '../machine/timing.ts';
+import { probeEvaluation } from '../training/probe.ts';
 import { readLog } from '../workdir/log.ts';
 import {
   evaluationsOfReport,
@@ -26,21 +26,29 @@ import {
   type ReportedFlow,
   samplers,
 } from './measure.ts';
+import { type FlowSamples, fewestSteps, SamplesProgress, samplesPicture } from './overview.ts';
 import { type ReportFigures, reportPage, type StageFigures } from './page.ts';
 
 export type { ReportedFlow } from './measure.ts';
+export type { FlowSamples } from './overview.ts';
 export type { ReportFigures, StageFigures } from './page.ts';
 
 export interface FlowReport {
   /** Path of report.html. */
   path: string;
+  /** Path of samples.png, which shows `samples`: a row for each flow. */
+  picture: string;
   figures: ReportFigures;
+  /** The first samples of each flow in as few steps as it has a figure for, all from the same noise. */
+  samples: FlowSamples[];
 }
 
 export interface ReportProgress {
   what: 'samples' | 'statistics of the data set';
   done: number;
   total: number;
+  /** For samples: what they are of, and how much of the whole report has been drawn, 0 to 1. */
+  of?: { flow: string; sampler: string; index: number; count: number; share: number };
 }
 
 export interface ReportOptions extends Omit<MeasureOptions, 'reference' | 'onProgress'> {
@@ -100,8 +108,9 @@ export async function reportFlows(
   const drawn: Config = { ...config, eval: { ...config.eval, num_samples: samples } };
   await sayTime(flows, drawn, checked);
   const measured: MeasuredFlow[] = [];
+  const progress = new SamplesProgress(flows, drawn, onProgress);
   for (const [i, flow] of flows.entries()) {
-    const figures = await measureFlow(flow, drawn, { ...options, reference, onProgress: tell('samples') });
+    const figures = await measureFlow(flow, drawn, { ...options, reference, onProgress: progress.of(flow) });
     measured.push({ ...figures, losses: losses[i] });
   }
   const figures: ReportFigures = {
@@ -117,7 +126,10 @@ export async function reportFlows(
   };
   await writeFileAtomic(path, [Buffer.from(reportPage(measured, figures, drawn))]);
   await writeJson(join(workdir, 'report.json'), figures);
-  return { path, figures };
+  const picture = join(workdir, 'samples.png');
+  const overview = measured.map(fewestSteps);
+  await writePng(picture, samplesPicture(overview));
+  return { path, picture, figures, samples: overview };
 }
 
 /** Reports the estimated time of the samples. @throws ConfigError if it exceeds the budget */
@@ -126,10 +138,11 @@ async function sayTime(flows: readonly ReportedFlow[], config: Config, options: 
   const [{ checkpoint, config: own }] = flows;
   const { model: loaded } = await loadModel(checkpoint, own, { device });
   using model = loaded;
-  const { secondsPerSample } = probeEvaluation(model, { ...own, eval: config.eval }, device);
-  const seconds = flows.length * secondsPerSample * evaluationsOfReport(config, ASSUMED_NFE);
-  const { num_samples: samples } = config.eval;
-  const what = `${samples} samples with each of ${samplers(config.sampling).length} samplers take about ${describeDuration(seconds)}`;
+  const { num_samples: samples, batch_size: batch } = config.eval;
+  const { perSample } = probeEvaluation(model, own, device, Math.min(batch, samples));
+  const time = times(perSample, flows.length * evaluationsOfReport(config));
+  const { seconds } = time;
+  const what = `${samples} samples with each of ${samplers(config.sampling).length} samplers take about ${describeEstimate(time)}`;
   if (seconds <= 60 * budgetMinutes) return onNotice?.(what);
   const fitting = Math.floor((60 * budgetMinutes * samples) / seconds);
   throw new ConfigError(

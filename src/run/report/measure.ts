@@ -16,6 +16,7 @@ import { drawSamples } from '../eval/draw_samples.ts';
 import { evaluateStraightness, PATH_STEPS } from '../eval/evaluate_straightness.ts';
 import { FeatureCollector } from '../eval/feature_network.ts';
 import { distanceOf, type ScoreReference } from '../eval/score_reference.ts';
+import { assumedNfe } from '../training/plan.ts';
 import type { LoggedStep } from '../workdir/log.ts';
 
 /** A flow to report on. */
@@ -39,6 +40,8 @@ export interface SampledRow {
   distance?: number;
   /** PNG of the first samples. */
   picture: Uint8Array;
+  /** The first samples, u8 of `shape` [N, H, W, C]. */
+  first: { images: Uint8Array; shape: readonly number[] };
 }
 
 export interface MeasuredFlow {
@@ -61,8 +64,8 @@ export interface MeasureOptions {
   signal?: AbortSignal;
   /** Reports what is unusual but not an error. */
   onNotice?: (text: string) => void;
-  /** Called with the number of images done, of the data set or of samples, and their total. */
-  onProgress?: (done: number, total: number) => void;
+  /** Called with the number of samples done and their total, for each sampler. */
+  onProgress?: (done: number, total: number, sampler: string) => void;
 }
 
 const EULER_STEPS = [1, 2, 4, 10, 100];
@@ -75,9 +78,14 @@ const STOPS = 5;
 const SAMPLES_WIDTH = 144;
 const PATHS_WIDTH = 288;
 
-/** Network evaluations for one flow, as samples times steps. @param rk45 evaluations per RK45 solve */
-export function evaluationsOfReport(config: Config, rk45: number): number {
-  const perSample = EULER_STEPS.reduce((sum, steps) => sum + steps, rk45);
+/** Evaluations of the network for one sample of each sampler of a report, by its name. */
+export function evaluationsBySampler({ sampling }: Config): Record<string, number> {
+  return Object.fromEntries([...EULER_STEPS.map((steps) => [steps, steps]), ['rk45', assumedNfe(sampling.ode_tol)]]);
+}
+
+/** Network evaluations for one flow, as samples times steps. */
+export function evaluationsOfReport(config: Config): number {
+  const perSample = Object.values(evaluationsBySampler(config)).reduce((sum, evaluations) => sum + evaluations, 0);
   return config.eval.num_samples * perSample + 2 * PATH_STEPS * straightnessSamples(config) + PATHS * PATH_STEPS;
 }
 
@@ -150,24 +158,29 @@ async function sampledRow(
 ): Promise<SampledRow> {
   const collected = new FeatureCollector();
   let first: Uint8Array | undefined;
+  const { use_ode_sampler: solver, sample_N } = config.sampling;
+  const sampler = solver === 'rk45' ? solver : String(sample_N);
   const { nfe } = await drawSamples(model, config, {
     folder: makeFolder(join(folder, config.eval.folder, evaluationName(checkpoint))),
     files: 'samples',
     checkpoint,
     device,
     signal,
-    onProgress,
+    onProgress: (done, total) => onProgress?.(done, total, sampler),
     onBatch: async (images, shape) => {
       first ??= images;
       if (reference) collected.add(await reference.network.extract(images, shape, signal));
     },
   });
-  const { use_ode_sampler: solver, sample_N } = config.sampling;
+  const images = first as Uint8Array;
+  const image = imageShape(config);
+  const shown = Math.min(PICTURED, images.length / sizeOf(image));
   return {
-    sampler: solver === 'rk45' ? solver : String(sample_N),
+    sampler,
     nfe,
     distance: reference && distanceOf(collected, reference),
-    picture: await picture(first as Uint8Array, config, {
+    first: { images: images.slice(0, shown * sizeOf(image)), shape: [shown, ...image] },
+    picture: await picture(images, config, {
       count: PICTURED,
       columns: Math.sqrt(PICTURED),
       width: SAMPLES_WIDTH,

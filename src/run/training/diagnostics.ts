@@ -44,6 +44,11 @@ export function probeCount({ training }: Config): number {
   return Math.min(SAMPLES, training.batch_size / training.accumulation);
 }
 
+/** At most as many evaluations of the network on one sample as the diagnostics take. */
+export function diagnosticEvaluations(config: Config): number {
+  return probeCount(config) * (STEPS + TIME_BUCKETS / 2);
+}
+
 /** z0 of the probed samples, from a stream that training does not use, f32 [N, H, W, C]. */
 export function probeNoise(config: Config, device: Device): Float32Array {
   const { seed, sampling } = config;

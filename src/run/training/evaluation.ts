@@ -20,6 +20,9 @@ import type { Config } from '../config/types.ts';
 /** Number of equal intervals of [0, 1] that losses are reported by. */
 export const TIME_BUCKETS = 10;
 
+/** Number of batches in an evaluation during training. */
+export const EVALUATED_BATCHES = 4;
+
 export interface Evaluation {
   /** Mean loss over images, reduced as training.reduce_mean says. */
   loss: number;

@@ -1,32 +1,29 @@
-// Estimates what a training run needs, before it starts. Passes over one and over a few samples measure memory and time
-// on the model; the disk space for checkpoints follows from their sizes.
+// Estimates what a training run needs, before it starts. Memory and time are measured on the model (probe.ts); the disk
+// space for checkpoints follows from their sizes.
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
-import { noGrad } from '../../autograd/mode.ts';
-import type { Device } from '../../device/device.ts';
 import { DeviceError, FileError } from '../../errors.ts';
-import { networkVelocity, rectifiedFlowLoss } from '../../flow/index.ts';
-import type { Optimizer } from '../../nn/optimizer.ts';
-import type { UNet } from '../../nn/unet.ts';
-import { ones, zeros } from '../../tensor/create.ts';
-import { scope } from '../../tensor/scope.ts';
+import { evaluationsAStep } from '../../flow/index.ts';
 import { momentsPerParameter } from '../checkpoints/optimizer.ts';
-import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
-import { describeDuration, deviceMemory, freeBytes, megabytes } from '../machine/resources.ts';
+import { deviceMemory, freeBytes, megabytes } from '../machine/resources.ts';
+import { describeEstimate, type TimeEstimate, times } from '../machine/timing.ts';
+import { diagnosticEvaluations } from './diagnostics.ts';
+import { EVALUATED_BATCHES } from './evaluation.ts';
+import { type Probed, stepMemory, stepTime } from './probe.ts';
 
-/** Samples in the pass that measures memory. */
-const PROBED = 8;
+/**
+ * Assumed evaluations of an RK45 solve: the published CIFAR-10 flow takes 127 at tolerance 1e-5 (paper, table 1a), and
+ * the number of steps of a method of order 5 grows as tolerance^(-1/5).
+ */
+export function assumedNfe(tolerance: number): number {
+  return Math.max(7, Math.round(127 * (tolerance / 1e-5) ** -0.2));
+}
 
-/** Approximate seconds for which a timed call is repeated. */
-const PROBE_SECONDS = 0.3;
+/** A forward pass takes about a third of a forward and backward pass. */
+const FORWARD_SHARE = 1 / 3;
 
-/** Longest expected seconds of a batch that is timed. */
-const LONGEST_PROBE = 4;
-
-/** Assumed evaluations of an RK45 solve: the published CIFAR-10 flow takes 127 at tolerance 1e-5 (paper, table 1a). */
-export const ASSUMED_NFE = 127;
-
-export interface TrainingPlan {
+/** The needs of a run. Its time is that of all remaining steps, with their evaluations and samples. */
+export interface TrainingPlan extends TimeEstimate {
   /** Folder of the run. */
   workdir: string;
   parameters: number;
@@ -39,8 +36,6 @@ export interface TrainingPlan {
   /** Bytes of weights, optimiser, activations and gradients at the peak of a step, and the memory of the machine or the card. */
   memory: number;
   totalMemory: number;
-  /** Estimated seconds of all remaining steps, without samples and evaluations. */
-  seconds: number;
 }
 
 /**
@@ -61,7 +56,7 @@ export async function planTraining(options: Probed & { workdir: string; from: nu
         'free some space or give another --workdir',
     );
   const part = batch / accumulation;
-  const { memory, secondsPerSample } = probeStep(options, part);
+  const memory = stepMemory(options, part);
   const totalMemory = deviceMemory(device);
   if (memory > totalMemory)
     throw new DeviceError(
@@ -69,94 +64,34 @@ export async function planTraining(options: Probed & { workdir: string; from: nu
         `${megabytes(totalMemory)}; raise ` +
         'training.accumulation, set model.activation_checkpointing, or lower training.batch_size',
     );
-  const seconds = secondsPerSample * batch * (total - from);
-  return { workdir, parameters, from, total, disk, freeDisk, memory, totalMemory, seconds };
-}
-
-interface Probed {
-  model: UNet;
-  optimizer: Optimizer;
-  config: Config;
-  device: Device;
-}
-
-/** Measures the bytes at the peak of a step with `part` samples at once, and the seconds per sample. */
-export function probeStep(options: Probed, part: number): { memory: number; secondsPerSample: number } {
-  const some = Math.min(part, PROBED);
-  const one = probe(options, 1);
-  const more = probe(options, some);
-  const perSample = some > 1 ? Math.max(0, more.bytes - one.bytes) / (some - 1) : 0;
-  const memory = one.bytes + (part - 1) * perSample;
-  const most = memory > deviceMemory(options.device) ? some : part;
-  return { memory, secondsPerSample: secondsPerSample(more.seconds, some, most, (n) => probe(options, n).seconds) };
+  const step = stepTime(options, memory);
+  const evaluations = (FORWARD_SHARE * evaluationsWhileTraining(config, from)) / batch;
+  const time = times(step, total - from + evaluations);
+  return { workdir, parameters, from, total, disk, freeDisk, memory, totalMemory, ...time };
 }
 
 /**
- * Seconds per sample in a large batch. A small network is slower per sample in small batches, above all on a loaded
- * machine, so larger batches are timed while they are faster, up to `most` samples or a few seconds.
+ * Evaluations of the network on one sample that evaluations and snapshots of a run take, from step `from` to the end.
  */
-function secondsPerSample(seconds: number, samples: number, most: number, time: (samples: number) => number): number {
-  let best = seconds / samples;
-  for (let n = 4 * samples; samples < most && best * Math.min(n, most) < LONGEST_PROBE; n *= 4) {
-    const now = time(Math.min(n, most)) / Math.min(n, most);
-    if (now > 0.8 * best || n >= most) return Math.min(best, now);
-    best = now;
-  }
-  return best;
+export function evaluationsWhileTraining(config: Config, from: number): number {
+  const { n_iters: last, batch_size: batch, eval_freq, snapshot_freq, snapshot_sampling: sampled } = config.training;
+  const pictures = multiples(snapshot_freq, Math.max(1, from), last) + (last % snapshot_freq === 0 && last > 0 ? 0 : 1);
+  const evaluations = multiples(eval_freq, from, last) + (sampled ? pictures : 0);
+  return (
+    evaluations * (EVALUATED_BATCHES * batch + diagnosticEvaluations(config)) +
+    (sampled ? pictures * batch * evaluationsOfSample(config) : 0)
+  );
 }
 
-/** Peak bytes and seconds of a forward and backward pass. It leaves the gradients zero. */
-function probe(options: Probed, n: number) {
-  const { model, optimizer, config, device } = options;
-  const pass = () =>
-    scope(() => {
-      const x = zeros([n, ...imageShape(config)], { device });
-      rectifiedFlowLoss(networkVelocity(model), x, { seed: 0 }).backward();
-    });
-  model.train();
-  pass();
-  device.resetHighWater();
-  const seconds = fastest(pass);
-  const bytes = device.memory().highWater;
-  optimizer.arena.zeroGradients();
-  device.resetHighWater();
-  return { bytes, seconds };
+/** Number of multiples of `every` from `first` to `last`. */
+function multiples(every: number, first: number, last: number): number {
+  return Math.floor(last / every) - Math.ceil(first / every) + 1;
 }
 
-/** Measures memory and seconds per sample of forward passes. */
-export function probeEvaluation(
-  model: UNet,
-  config: Config,
-  device: Device,
-): { secondsPerSample: number; memory: number } {
-  const velocity = networkVelocity(model.eval());
-  const pass = (n: number) =>
-    scope(() =>
-      noGrad(() => velocity(zeros([n, ...imageShape(config)], { device }), ones([n], { device })).dataSync()),
-    );
-  const measure = (n: number) => {
-    pass(n);
-    device.resetHighWater();
-    return { n, seconds: fastest(() => pass(n)), memory: device.memory().highWater };
-  };
-  const few = measure(Math.min(PROBED, config.eval.batch_size));
-  const most = Math.min(64, config.eval.batch_size);
-  return {
-    secondsPerSample: secondsPerSample(few.seconds, few.n, most, (n) => measure(n).seconds),
-    memory: few.memory,
-  };
-}
-
-/** Seconds of the fastest of a few calls, since other load on the machine only makes calls slower. */
-function fastest(work: () => void): number {
-  let best = Number.POSITIVE_INFINITY;
-  const begin = performance.now();
-  for (let calls = 0; calls < 5 && (calls === 0 || performance.now() - begin < 1000 * PROBE_SECONDS); calls++) {
-    const start = performance.now();
-    work();
-    best = Math.min(best, (performance.now() - start) / 1000);
-  }
-  return best;
+/** Evaluations of the network for one sample with the configuration's sampler. */
+export function evaluationsOfSample({ sampling }: Config): number {
+  const { use_ode_sampler: solver, sample_N: steps, ode_tol: tolerance } = sampling;
+  return solver === 'rk45' ? assumedNfe(tolerance) : steps * evaluationsAStep(solver);
 }
 
 /** Bytes of one snapshot, of the states that exist at one time, and of all checkpoints of a run from step `from`. */
@@ -179,11 +114,13 @@ const planKinds: OptionKinds<TrainingPlan> = {
   memory: kinds.number,
   totalMemory: kinds.number,
   seconds: kinds.number,
+  low: kinds.number,
+  high: kinds.number,
 };
 
 /** Formats a plan in one line. */
 export function describePlan(plan: TrainingPlan): string {
-  const { parameters, from, total, disk, freeDisk, memory, totalMemory, seconds } = checkOptions(
+  const { parameters, from, total, disk, freeDisk, memory, totalMemory, ...time } = checkOptions(
     'describePlan',
     plan,
     planKinds,
@@ -191,7 +128,7 @@ export function describePlan(plan: TrainingPlan): string {
   );
   const short = disk > freeDisk ? ' (not enough for all of them)' : '';
   return (
-    `${(parameters / 1e6).toFixed(2)} M parameters; steps ${from} to ${total}, about ${describeDuration(seconds)}; ` +
+    `${(parameters / 1e6).toFixed(2)} M parameters; steps ${from} to ${total}, about ${describeEstimate(time)}; ` +
     `memory ${megabytes(memory)} of ${megabytes(totalMemory)}; ` +
     `checkpoints ${megabytes(disk)} of ${megabytes(freeDisk)} free disk${short}`
   );

@@ -26,12 +26,9 @@ import type { Config } from '../config/types.ts';
 import { DeviceBatch } from './batch.ts';
 import { type Coupling, flowDiagnostics, probeCount, probeNoise } from './diagnostics.ts';
 import { openDistance } from './distance.ts';
-import type { Evaluation } from './evaluation.ts';
+import { EVALUATED_BATCHES, type Evaluation } from './evaluation.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult } from './session.ts';
-
-/** Batches per evaluation during training. */
-const EVALUATED_BATCHES = 4;
 
 type ReflowOptions = TrainOptions & { partial?: boolean };
 

@@ -105,7 +105,8 @@ export async function runTask(
         );
       const from = state?.step ?? 0;
       if (from <= config.training.n_iters) {
-        const plan = await planTraining({ model, optimizer, config, device, workdir: workdir.path, from });
+        const { objective } = task;
+        const plan = await planTraining({ model, optimizer, config, device, objective, workdir: workdir.path, from });
         options.onPlan?.(plan);
       }
       const numerics = state?.numerics ?? NUMERICS;

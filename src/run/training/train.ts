@@ -6,12 +6,9 @@ import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
 import { loadDataset, trainingBatches } from '../data.ts';
 import { flowDiagnostics, probeNoise } from './diagnostics.ts';
-import { evaluationLoss } from './evaluation.ts';
+import { EVALUATED_BATCHES, evaluationLoss } from './evaluation.ts';
 import { flowObjective } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult } from './session.ts';
-
-/** Held-out batches per evaluation during training. */
-const EVALUATED_BATCHES = 4;
 
 const optionKinds: OptionKinds<TrainOptions> = trainingOptions;
 

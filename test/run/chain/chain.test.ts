@@ -245,7 +245,7 @@ describe('estimate', () => {
     expect(stderr).toBe('');
     const lines = stdout.split('\n');
     const at = lines.findIndex((line) => line.startsWith('stage'));
-    expect(lines[at]).toMatch(/^stage +time +memory +disk +cost$/);
+    expect(lines[at]).toMatch(/^stage +time +range +memory +disk +cost$/);
     expect(lines.slice(at + 1, at + 8).map((line) => line.split(/ {2,}/)[0])).toEqual([
       '1-rectified flow',
       'pairs of the 1-rectified flow',

@@ -1,0 +1,19 @@
+// Opens a file in the program that the desktop has for it, and quotes paths for a shell.
+import { spawn } from 'node:child_process';
+import { resolve } from 'node:path';
+import { say } from './screen.ts';
+
+/** Opens a file without waiting for the program. A desktop that cannot do so is a notice, not an error. */
+export function openFile(path: string): void {
+  const [command, ...words] = openers[process.platform] ?? ['xdg-open'];
+  const child = spawn(command, [...words, resolve(path)], { stdio: 'ignore', detached: true });
+  child.on('error', () => say(`note: ${command} is not available here, so the report was not opened`));
+  child.unref();
+}
+
+const openers: Partial<Record<NodeJS.Platform, string[]>> = { darwin: ['open'], win32: ['explorer.exe'] };
+
+/** A word for a POSIX shell, quoted if it must be. */
+export function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
