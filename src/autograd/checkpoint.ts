@@ -36,6 +36,10 @@ interface Attributes {
  * @returns what `fn` returns, as tensors of the open scope
  * @throws ValueError if `fn` returns anything but a tensor or a list of tensors, or does something else in backward
  * than before; NotDifferentiableError if it reaches a computed tensor that is not among `inputs`
+ * @example
+ * const x = tensor([1, 2], { requiresGrad: true });
+ * sum(checkpoint((x) => square(exp(x)), [x])).backward();
+ * x.grad; // [14.78, 109.2]
  */
 export function checkpoint<Output extends Tensor | Tensor[]>(
   fn: Checkpointed<Output>,

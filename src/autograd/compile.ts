@@ -50,8 +50,9 @@ interface Replay {
  * that it did not allocate; ArgumentError for a result that holds anything but tensors; NotDifferentiableError if backward()
  * reaches an input
  * @example
- * const predict = compile((x: Tensor) => noGrad(() => network.forward(x)));
- * for (const batch of batches) scope(() => show(predict(batch)));
+ * const network = (x) => softmax(matmul(x, ones([2, 2])));
+ * const predict = compile((x) => noGrad(() => network(x)));
+ * predict(tensor([[1, 2], [3, 4]])); // [[0.5, 0.5], [0.5, 0.5]]
  */
 export function compile<Inputs extends Tensor[], Output>(
   fn: (...inputs: Inputs) => Output,

@@ -124,7 +124,8 @@ function tangentsOfStep(
  * primals and tangents that do not fit
  * @example
  * const [y, dy] = jvp((x) => sin(x), [tensor([0, 1])], [tensor([1, 1])]);
- * dy.dataSync(); // cos(0), cos(1)
+ * y; // [0, 0.8415]
+ * dy; // [1, 0.5403]
  */
 export function jvp<Output extends Tensor | Tensor[]>(
   fn: TensorFunction<Output>,
@@ -228,8 +229,9 @@ export interface LinearMap<Output> extends Disposable {
  * @returns the output of `fn` and the linear map; dispose the map, or declare it with `using`, to free what it holds
  * @throws NotDifferentiableError inside a jvp() or another linearize(), and where jvp() throws it
  * @example
- * const [y, derivative] = linearize((x) => exp(x), [x]);
- * const columns = basis.map((direction) => derivative(direction));
+ * const [y, derivative] = linearize((x) => exp(x), [tensor([0, 1])]);
+ * y; // [1, 2.718]
+ * derivative(tensor([1, 0])); // [1, 0]
  * derivative.dispose();
  */
 export function linearize<Output extends Tensor | Tensor[]>(

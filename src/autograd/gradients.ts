@@ -41,6 +41,9 @@ const gradientOptions: OptionKinds<GradientOptions> = {
  * @returns a new tensor for each input, of its shape; it has no graph, so what is computed from it counts it as constant
  * @throws NotDifferentiableError for an input that does not require a gradient, for an output that depends on no tensor
  * that does, and for `createGraph`: second derivatives are not supported; UseAfterFreeError for a disposed tensor
+ * @example
+ * const x = tensor([1, 2, 3], { requiresGrad: true });
+ * gradients(sum(square(x)), [x]); // [[2, 4, 6]]
  */
 export function gradients(output: Tensor, inputs: readonly Tensor[], given: GradientOptions = {}): Tensor[] {
   const options = checkOptions('gradients', given, gradientOptions);
@@ -125,8 +128,9 @@ export type Pullback<Output> = (cotangent: Output) => Tensor[];
  * @throws ArgumentError, DtypeError for primals that do not fit; NotDifferentiableError by the pullback inside a jvp() and
  * for an output that is cut off from the primals by a function without a gradient, such as gradients()
  * @example
- * const [y, pullback] = vjp((x) => mul(x, x), [x]);
- * const [dx] = pullback(ones(y.shape));
+ * const [y, pullback] = vjp((x) => square(x), [tensor([1, 2])]);
+ * y; // [1, 4]
+ * pullback(tensor([1, 1])); // [[2, 4]]
  */
 export function vjp<Output extends Tensor | Tensor[]>(
   fn: TensorFunction<Output>,

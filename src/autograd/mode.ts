@@ -73,12 +73,18 @@ export function isTracing(): boolean {
   return tracing;
 }
 
-/** Runs `fn` untraced: its results carry no gradient, and no tangent of a jvp() around it. */
+/**
+ * Runs `fn` untraced: its results carry no gradient, and no tangent of a jvp() around it.
+ * @example noGrad(() => square(tensor([2], { requiresGrad: true }))).requiresGrad; // false
+ */
 export function noGrad<T>(fn: () => T): T {
   return withTracing(false, fn);
 }
 
-/** Runs `fn` traced, inside a noGrad. */
+/**
+ * Runs `fn` traced, inside a noGrad.
+ * @example noGrad(() => enableGrad(() => square(tensor([2], { requiresGrad: true })))).requiresGrad; // true
+ */
 export function enableGrad<T>(fn: () => T): T {
   return withTracing(true, fn);
 }
@@ -117,6 +123,7 @@ export function isChecking(): boolean {
 
 /**
  * Runs `fn`, forward and backward, and throws NonFiniteError at the first op whose result holds a NaN or an infinity.
+ * @example checkFinite(() => sum(log(tensor([1, 1])))); // 0
  */
 export function checkFinite<T>(fn: () => T): T {
   checkArgument('checkFinite', 'its argument', fn, kinds.callback);

@@ -40,6 +40,9 @@ let current: Device | undefined;
  * Opens a device. The first one becomes the default device of new tensors.
  * @param name `'cpu'`; `'wasm'`, the same kernels in WebAssembly; `'cuda'`, the first card; `'cuda:1'`, the second
  * @throws DeviceError, CompileError saying what is missing and what to do
+ * @example
+ * const device = await openDevice('cpu');
+ * device.kind; // 'cpu'
  */
 export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promise<Device> {
   checkArgument('openDevice', 'name', name, kinds.text);

@@ -120,8 +120,7 @@ function plain(name: Name, p = 0, q = 0): (x: Tensor) => Tensor {
 /**
  * x above 0, else alpha (e^x - 1) (Clevert et al. 2016).
  * @param options.alpha default 1
- * @example
- * elu(tensor([-1, 2])).dataSync(); // -0.632, 2
+ * @example elu(tensor([-1, 0, 1])); // [-0.6321, 0, 1]
  */
 export function elu(x: Tensor, options: { alpha?: number } = {}): Tensor {
   checkActivations('elu', [x]);
@@ -132,8 +131,7 @@ export function elu(x: Tensor, options: { alpha?: number } = {}): Tensor {
 /**
  * x above 0, else negativeSlope x (Maas et al. 2013). The gradient at 0 is negativeSlope, as in PyTorch.
  * @param options.negativeSlope default 0.01
- * @example
- * leakyRelu(tensor([-1, 2]), { negativeSlope: 0.2 }).dataSync(); // -0.2, 2
+ * @example leakyRelu(tensor([-1, 0, 2]), { negativeSlope: 0.1 }); // [-0.1, 0, 2]
  */
 export function leakyRelu(x: Tensor, options: { negativeSlope?: number } = {}): Tensor {
   checkActivations('leakyRelu', [x]);
@@ -150,8 +148,7 @@ export interface SoftplusOptions {
 
 /**
  * log(1 + e^(beta x)) / beta, a smooth ReLU.
- * @example
- * softplus(tensor([0, 100])).dataSync(); // 0.693, 100
+ * @example softplus(tensor([-1, 0, 1])); // [0.3133, 0.6931, 1.313]
  */
 export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
   checkActivations('softplus', [x]);
@@ -167,8 +164,7 @@ export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
  * @param options.min default -1
  * @param options.max default 1
  * @throws ValueError unless min < max
- * @example
- * hardTanh(tensor([-2, 0.5])).dataSync(); // -1, 0.5
+ * @example hardTanh(tensor([-2, 0.5, 3])); // [-1, 0.5, 1]
  */
 export function hardTanh(x: Tensor, options: { min?: number; max?: number } = {}): Tensor {
   checkActivations('hardTanh', [x]);
@@ -179,26 +175,22 @@ export function hardTanh(x: Tensor, options: { min?: number; max?: number } = {}
 
 /**
  * min(max(x + 3, 0), 6) / 6, a sigmoid of straight lines (Howard et al. 2019).
- * @example
- * hardSigmoid(tensor([-4, 0])).dataSync(); // 0, 0.5
+ * @example hardSigmoid(tensor([-4, 0, 1.5])); // [0, 0.5, 0.75]
  */
 export const hardSigmoid = plain('hardSigmoid');
 /**
  * x hardSigmoid(x) (Howard et al. 2019).
- * @example
- * hardSwish(tensor([-4, 0, 4])).dataSync(); // 0, 0, 4
+ * @example hardSwish(tensor([-4, 1, 4])); // [0, 0.6667, 4]
  */
 export const hardSwish = plain('hardSwish');
 /**
  * log(sigmoid(x)), without overflow.
- * @example
- * logSigmoid(tensor([0, -1000])).dataSync(); // -0.693, -1000
+ * @example logSigmoid(tensor([0, -100])); // [-0.6931, -100]
  */
 export const logSigmoid = plain('logSigmoid');
 /**
  * x tanh(softplus(x)) (Misra 2019).
- * @example
- * mish(tensor([0, 30])).dataSync(); // 0, 30
+ * @example mish(tensor([-1, 0, 2])); // [-0.3034, 0, 1.944]
  */
 export const mish = plain('mish');
 /** alpha and scale of Klambauer et al. 2017. */
@@ -206,14 +198,12 @@ const SELU = { alpha: 1.6732632423543772, scale: 1.0507009873554805 };
 /**
  * scale x above 0, else scale alpha (e^x - 1), with the alpha and the scale that keep mean 0 and variance 1 (Klambauer
  * et al. 2017).
- * @example
- * selu(tensor([1])).dataSync(); // 1.0507
+ * @example selu(tensor([-1, 0, 1])); // [-1.111, 0, 1.051]
  */
 export const selu = plain('selu', SELU.scale * SELU.alpha, SELU.scale);
 /**
  * x / (1 + |x|).
- * @example
- * softsign(tensor([-1, 3])).dataSync(); // -0.5, 0.75
+ * @example softsign(tensor([-1, 0, 3])); // [-0.5, 0, 0.75]
  */
 export const softsign = plain('softsign');
 
@@ -238,8 +228,7 @@ const preluOf = binaryFunction(preluOp, binary('activation_prelu'));
  * @param weight [C], one slope for each channel of the last axis, or [1]; any shape that broadcasts to that of x; in
  * the dtype of x
  * @throws ShapeError for a weight that does not broadcast to the shape of x
- * @example
- * prelu(tensor([-1, 2]), tensor([0.25])).dataSync(); // -0.25, 2
+ * @example prelu(tensor([-2, 3]), tensor([0.25])); // [-0.5, 3]
  */
 export function prelu(x: Tensor, weight: Tensor): Tensor;
 export function prelu(x: Tensor, weight: Tensor, ...extra: unknown[]): Tensor {

@@ -183,9 +183,7 @@ const batchNormOptions: OptionKinds<BatchNormOptions> = {
  * Source: Ioffe and Szegedy, Batch Normalization (2015).
  * @param x [N, ..., C]; f32, or on CUDA bf16
  * @throws ShapeError in training for a channel of one value; ArgumentError otherwise without mean and variance
- * @example
- * const y = batchNorm(x, { mean: runningMean, variance: runningVariance, training: true });
- * const z = batchNorm(x, { mean: runningMean, variance: runningVariance });
+ * @example batchNorm(tensor([[1], [3]]), { training: true }); // [[-1], [1]]
  */
 export function batchNorm(x: Tensor, options: BatchNormOptions): Tensor {
   const device = checkActivations('batchNorm', [x]);

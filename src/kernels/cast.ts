@@ -28,6 +28,7 @@ export const castToWholeOp = declareOp({
 
 /**
  * Converts x to another dtype. f32 to i32 or u8 truncates towards zero and clamps, and NaN becomes 0; to bool: x != 0.
+ * @example cast(tensor([1.7, -1.7, NaN]), 'i32'); // [1, -1, 0]
  */
 export function cast(x: Tensor, dtype: Dtype): Tensor;
 export function cast(x: Tensor, dtype: Dtype, ...extra: unknown[]): Tensor {

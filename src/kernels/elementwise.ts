@@ -61,76 +61,112 @@ export const negOp = unaryOp('neg', {
   dx: (dy) => unaryKernel('elementwise_neg', dy),
   tangent: (t) => neg(t),
 });
-/** -x. */
+/**
+ * -x.
+ * @example neg(tensor([1, -2, 3])); // [-1, 2, -3]
+ */
 export const neg = unary(negOp);
 export const absOp = unaryOp('abs', {
   saves: 'x',
   dx: slope('elementwise_abs_backward'),
   tangent: (t, x) => where(greater(x, 0), t, where(less(x, 0), neg(t), 0)),
 });
-/** |x|; the gradient at 0 and at NaN is 0. */
+/**
+ * |x|; the gradient at 0 and at NaN is 0.
+ * @example abs(tensor([-2, 0, 3])); // [2, 0, 3]
+ */
 export const abs = unary(absOp);
 export const expOp = unaryOp('exp', { saves: 'y', dx: product, tangent: (t, _, y) => mul(t, y) });
-/** e^x. Subnormal results are kept. */
+/**
+ * e^x. Subnormal results are kept.
+ * @example exp(tensor([0, 1, -1])); // [1, 2.718, 0.3679]
+ */
 export const exp = unary(expOp);
 export const logOp = unaryOp('log', { saves: 'x', dx: quotient, tangent: (t, x) => div(t, x) });
-/** The natural logarithm. */
+/**
+ * The natural logarithm.
+ * @example log(tensor([1, Math.E, 10])); // [0, 1, 2.303]
+ */
 export const log = unary(logOp);
 export const sqrtOp = unaryOp('sqrt', {
   saves: 'y',
   dx: slope('elementwise_sqrt_backward'),
   tangent: (t, _, y) => div(t, mul(y, 2)),
 });
-/** The square root. */
+/**
+ * The square root.
+ * @example sqrt(tensor([1, 4, 9])); // [1, 2, 3]
+ */
 export const sqrt = unary(sqrtOp);
 export const sinOp = unaryOp('sin', {
   saves: 'x',
   dx: (dy, x) => product(dy, unaryKernel('elementwise_cos', x)),
   tangent: (t, x) => mul(t, cos(x)),
 });
-/** sin x, x in radians, of any size. */
+/**
+ * sin x, x in radians, of any size.
+ * @example sin(tensor([0, Math.PI / 6, Math.PI / 2])); // [0, 0.5, 1]
+ */
 export const sin = unary(sinOp);
 export const cosOp = unaryOp('cos', {
   saves: 'x',
   dx: (dy, x) => product(dy, unaryKernel('elementwise_neg', unaryKernel('elementwise_sin', x))),
   tangent: (t, x) => neg(mul(t, sin(x))),
 });
-/** cos x, x in radians, of any size. */
+/**
+ * cos x, x in radians, of any size.
+ * @example cos(tensor([0, Math.PI / 3, Math.PI])); // [1, 0.5, -1]
+ */
 export const cos = unary(cosOp);
 export const tanhOp = unaryOp('tanh', {
   saves: 'y',
   dx: slope('elementwise_tanh_backward'),
   tangent: (t, _, y) => mul(t, sub(1, square(y))),
 });
-/** tanh x. */
+/**
+ * tanh x.
+ * @example tanh(tensor([-1, 0, 1])); // [-0.7616, 0, 0.7616]
+ */
 export const tanh = unary(tanhOp);
 export const sigmoidOp = unaryOp('sigmoid', {
   saves: 'y',
   dx: slope('elementwise_sigmoid_backward'),
   tangent: (t, _, y) => mul(t, mul(y, sub(1, y))),
 });
-/** 1 / (1 + e^-x). For x below -88.4, where the exact result is subnormal, it may be 0. */
+/**
+ * 1 / (1 + e^-x). For x below -88.4, where the exact result is subnormal, it may be 0.
+ * @example sigmoid(tensor([-1, 0, 1])); // [0.2689, 0.5, 0.7311]
+ */
 export const sigmoid = unary(sigmoidOp);
 export const siluOp = unaryOp('silu', {
   saves: 'x',
   dx: slope('elementwise_silu_backward'),
   tangent: (t, x) => mul(t, siluSlope(x)),
 });
-/** x sigmoid(x), also called swish. For x below -88.4 it may be -0. */
+/**
+ * x sigmoid(x), also called swish. For x below -88.4 it may be -0.
+ * @example silu(tensor([-1, 0, 1])); // [-0.2689, 0, 0.7311]
+ */
 export const silu = unary(siluOp);
 export const reluOp = unaryOp('relu', {
   saves: 'x',
   dx: slope('elementwise_relu_backward'),
   tangent: (t, x) => where(lessEqual(x, 0), 0, t),
 });
-/** max(x, 0); the gradient at 0 is 0. NaN stays NaN, and the gradient passes through it. */
+/**
+ * max(x, 0); the gradient at 0 is 0. NaN stays NaN, and the gradient passes through it.
+ * @example relu(tensor([-1, 0, 2])); // [0, 0, 2]
+ */
 export const relu = unary(reluOp);
 export const squareOp = unaryOp('square', {
   saves: 'x',
   dx: (dy, x) => product(product(dy, x), 2),
   tangent: (t, x) => mul(t, mul(x, 2)),
 });
-/** x^2. */
+/**
+ * x^2.
+ * @example square(tensor([1, -2, 3])); // [1, 4, 9]
+ */
 export const square = unary(squareOp);
 
 function siluSlope(x: Tensor): Tensor {
@@ -149,7 +185,10 @@ export const clampOp = declareOp<{ low: number; high: number }>({
     where(greaterEqual(x as Tensor, low), where(lessEqual(x as Tensor, high), t as Tensor, 0), 0),
 });
 
-/** Limits x to [min, max]. The gradient is 1 inside, bounds included, and 0 outside and at NaN. NaN stays NaN. */
+/**
+ * Limits x to [min, max]. The gradient is 1 inside, bounds included, and 0 outside and at NaN. NaN stays NaN.
+ * @example clamp(tensor([-2, 0.5, 3]), { min: 0, max: 1 }); // [0, 0.5, 1]
+ */
 export function clamp(x: Tensor, bounds: { min?: number; max?: number }): Tensor {
   checkActivations('clamp', [x]);
   const { min: low = Number.NEGATIVE_INFINITY, max: high = Number.POSITIVE_INFINITY } = checkOptions('clamp', bounds, {
@@ -179,7 +218,10 @@ const subtractOne = (b: Operand) => (typeof b === 'number' ? b - 1 : binaryKerne
 const power = (a: Operand, b: Operand) => binaryKernel('pow', 'elementwise_pow', a, b);
 
 export const addOp = binaryOp('add', { saves: 'none', da: pass, db: pass, tangentA: pass, tangentB: pass });
-/** a + b, broadcast; of two i32 tensors, or one and a whole number, i32 that wraps around. */
+/**
+ * a + b, broadcast; of two i32 tensors, or one and a whole number, i32 that wraps around.
+ * @example add(tensor([1, 2, 3]), 10); // [11, 12, 13]
+ */
 export const add = binary(addOp);
 export const subOp = binaryOp('sub', {
   saves: 'none',
@@ -188,7 +230,10 @@ export const subOp = binaryOp('sub', {
   tangentA: pass,
   tangentB: (t) => neg(t),
 });
-/** a - b, broadcast; i32 as in add. */
+/**
+ * a - b, broadcast; i32 as in add.
+ * @example sub(10, tensor([1, 2, 3])); // [9, 8, 7]
+ */
 export const sub = binary(subOp);
 export const mulOp = binaryOp('mul', {
   saves: 'operands',
@@ -197,7 +242,10 @@ export const mulOp = binaryOp('mul', {
   tangentA: (t, _, b) => mul(t, b),
   tangentB: (t, a) => mul(t, a),
 });
-/** a b, element by element, broadcast; i32 as in add. */
+/**
+ * a b, element by element, broadcast; i32 as in add.
+ * @example mul(tensor([1, 2, 3]), tensor([4, 5, 6])); // [4, 10, 18]
+ */
 export const mul = binary(mulOp);
 export const divOp = binaryOp('div', {
   saves: 'operands',
@@ -207,7 +255,10 @@ export const divOp = binaryOp('div', {
   tangentA: (t, _, b) => div(t, b),
   tangentB: (t, _, b, y) => neg(mul(t, div(y, b))),
 });
-/** a / b, broadcast. Whole numbers are divided by floorDiv. */
+/**
+ * a / b, broadcast. Whole numbers are divided by floorDiv.
+ * @example div(tensor([1, 2, 3]), 4); // [0.25, 0.5, 0.75]
+ */
 export const div = binary(divOp);
 export const powOp = binaryOp('pow', {
   saves: 'operands',
@@ -228,18 +279,21 @@ export const powOp = binaryOp('pow', {
  * a^b, broadcast, with the rules of C's pow: 0^0 = 1, a negative base needs an integer exponent, and (-0)^0.5 is +0.
  * The gradient with respect to b is 0 where a <= 0 (PyTorch: NaN where a < 0, -Infinity where a is 0 and b < 0); the
  * one with respect to a is 0 where b is 0.
+ * @example pow(tensor([1, 2, 3]), 2); // [1, 4, 9]
  */
 export const pow = binary(powOp);
 export const maximumOp = binaryOp('maximum', winner('elementwise_first_wins_maximum'));
 /**
  * The larger of a and b, broadcast, f32 or i32; a tie shares the gradient. If either is NaN, so is the result, and both get the
  * gradient.
+ * @example maximum(tensor([1, 5, 3]), 3); // [3, 5, 3]
  */
 export const maximum = binary(maximumOp);
 export const minimumOp = binaryOp('minimum', winner('elementwise_first_wins_minimum'));
 /**
  * The smaller of a and b, broadcast, f32 or i32; a tie shares the gradient. If either is NaN, so is the result, and both get the
  * gradient.
+ * @example minimum(tensor([1, 5, 3]), 3); // [1, 3, 3]
  */
 export const minimum = binary(minimumOp);
 
@@ -295,22 +349,40 @@ function comparison(op: Op, kernel: Binary): (a: Operand, b: Operand) => Tensor 
 }
 
 export const equalOp = comparisonOp('equal');
-/** a == b as bool, broadcast, of f32 or i32. */
+/**
+ * a == b as bool, broadcast, of f32 or i32.
+ * @example equal(tensor([1, 2, 3]), tensor([1, 0, 3])); // [true, false, true]
+ */
 export const equal = comparison(equalOp, 'elementwise_equal');
 export const notEqualOp = comparisonOp('notEqual');
-/** a != b as bool, broadcast, of f32 or i32. */
+/**
+ * a != b as bool, broadcast, of f32 or i32.
+ * @example notEqual(tensor([1, 2, 3]), tensor([1, 0, 3])); // [false, true, false]
+ */
 export const notEqual = comparison(notEqualOp, 'elementwise_not_equal');
 export const lessOp = comparisonOp('less');
-/** a < b as bool, broadcast, of f32 or i32. */
+/**
+ * a < b as bool, broadcast, of f32 or i32.
+ * @example less(tensor([1, 2, 3]), 2); // [true, false, false]
+ */
 export const less = comparison(lessOp, 'elementwise_less');
 export const lessEqualOp = comparisonOp('lessEqual');
-/** a <= b as bool, broadcast, of f32 or i32. */
+/**
+ * a <= b as bool, broadcast, of f32 or i32.
+ * @example lessEqual(tensor([1, 2, 3]), 2); // [true, true, false]
+ */
 export const lessEqual = comparison(lessEqualOp, 'elementwise_less_equal');
 export const greaterOp = comparisonOp('greater');
-/** a > b as bool, broadcast, of f32 or i32. */
+/**
+ * a > b as bool, broadcast, of f32 or i32.
+ * @example greater(tensor([1, 2, 3]), 2); // [false, false, true]
+ */
 export const greater = comparison(greaterOp, 'elementwise_greater');
 export const greaterEqualOp = comparisonOp('greaterEqual');
-/** a >= b as bool, broadcast, of f32 or i32. */
+/**
+ * a >= b as bool, broadcast, of f32 or i32.
+ * @example greaterEqual(tensor([1, 2, 3]), 2); // [false, true, true]
+ */
 export const greaterEqual = comparison(greaterEqualOp, 'elementwise_greater_equal');
 
 // ---------------------------------------------------------------- where

@@ -85,6 +85,7 @@ export const firResampleOp = declareOp<FirAttributes>({
  * @param x [N, H, W, C]
  * @param kernel taps of the filter along each axis, scaled here to the sum `up`, so that constant images stay constant
  * @returns [N, H', W', C], H' = floor((H up + before + after - length) / down) + 1
+ * @example firResample(ones([1, 4, 4, 1]), [1, 3, 3, 1], { padding: [1, 2] }).shape; // [1, 4, 4, 1]
  */
 export function firResample(x: Tensor, kernel: readonly number[], options: FirOptions = {}): Tensor {
   return resample('firResample', x, kernel, checkOptions('firResample', options, firOptions));
@@ -127,6 +128,7 @@ function lengthOf(kernel: readonly number[]): number {
 /**
  * upsample_2d: [N, H, W, C] -> [N, 2 H, 2 W, C].
  * @param margin extra pixels on each side, which the filter still reaches from inside the image
+ * @example firUpsample(ones([1, 4, 4, 1]), [1, 3, 3, 1]).shape; // [1, 8, 8, 1]
  */
 export function firUpsample(x: Tensor, kernel: readonly number[], margin?: number): Tensor;
 export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0, ...extra: unknown[]): Tensor {
@@ -137,7 +139,10 @@ export function firUpsample(x: Tensor, kernel: readonly number[], margin = 0, ..
   return resample('firUpsample', x, kernel, { up: 2, padding });
 }
 
-/** downsample_2d: [N, H, W, C] -> [N, H / 2, W / 2, C]; H and W even. */
+/**
+ * downsample_2d: [N, H, W, C] -> [N, H / 2, W / 2, C]; H and W even.
+ * @example firDownsample(ones([1, 4, 4, 1]), [1, 3, 3, 1]).shape; // [1, 2, 2, 1]
+ */
 export function firDownsample(x: Tensor, kernel: readonly number[]): Tensor;
 export function firDownsample(x: Tensor, kernel: readonly number[], ...extra: unknown[]): Tensor {
   refuseExtra('firDownsample', extra);

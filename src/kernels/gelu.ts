@@ -61,8 +61,8 @@ export const geluOp = declareOp<GeluApproximation>({
  * x times the normal distribution function of x (Hendrycks and Gimpel 2016); with `approximate: 'tanh'`
  * x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
  * @example
- * gelu(tensor([-1, 2])).dataSync(); // -0.1587, 1.9545
- * gelu(x, { approximate: 'tanh' });
+ * gelu(tensor([-1, 0, 1])); // [-0.1587, 0, 0.8413]
+ * gelu(tensor([-1, 0, 1]), { approximate: 'tanh' }); // [-0.1588, 0, 0.8412]
  */
 export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   checkActivations('gelu', [x]);
@@ -91,8 +91,7 @@ export const gegluOp = declareOp<GeluApproximation>({
  * @param x [..., 2 D]; f32, or on CUDA bf16
  * @returns [..., D]
  * @throws ShapeError if the last axis is odd or missing
- * @example
- * geglu(matmul(x, weight, { bias })); // [N, L, 2 D] -> [N, L, D]
+ * @example geglu(tensor([[2, 3, 0, 1]])); // [[0, 2.524]]
  */
 export function geglu(x: Tensor, options: GeluOptions = {}): Tensor {
   const device = checkActivations('geglu', [x]);

@@ -233,6 +233,9 @@ function wordsOf(gradient: ScaledGradient | undefined): number[] {
  * @param x [N, ..., C], or two tensors treated as their concatenation along C; f32, or on CUDA bf16
  * @param weight [C] f32
  * @param bias [C] f32
+ * @example
+ * const x = reshape(arange(0, 4), [1, 1, 1, 4]);
+ * groupNorm(x, ones([4]), zeros([4]), { groups: 2 }); // [[[[-1, 1, -1, 1]]]]
  */
 export function groupNorm(
   x: Tensor | readonly Tensor[],

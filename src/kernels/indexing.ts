@@ -70,9 +70,7 @@ function checkIndexed(op: string, x: Tensor, index: Tensor): void {
  * @returns x's shape with the axis replaced by the shape of `index`
  * @throws ValueError for an index outside [0, extent of the axis), also for a negative one; RecordingError while work is
  * recorded, because the indices are checked
- * @example
- * const x = tensor([[1, 2, 3], [4, 5, 6]]);
- * take(x, tensor([2, 0], { dtype: 'i32' }), { axis: 1 }); // [[3, 1], [6, 4]]
+ * @example take(tensor([[1, 2], [3, 4]]), tensor([1, 1, 0], { dtype: 'i32' }), { axis: 1 }); // [[2, 2, 1], [4, 4, 3]]
  */
 export function take(x: Tensor, index: Tensor, options: AxisOptions = {}): Tensor {
   checkIndexed('take', x, index);
@@ -97,8 +95,8 @@ export function take(x: Tensor, index: Tensor, options: AxisOptions = {}): Tenso
  * @throws ValueError for an index outside [0, extent of the axis), also for a negative one; RecordingError while work is
  * recorded, because the indices are checked
  * @example
- * const scores = tensor([[1, 2, 3], [4, 5, 6]]);
- * takeAlongAxis(scores, tensor([[2], [0]], { dtype: 'i32' }), { axis: 1 }); // [[3], [4]]
+ * const index = tensor([[1, 2, 0]], { dtype: 'i32' });
+ * takeAlongAxis(tensor([[3, 1, 2]]), index, { axis: 1 }); // [[1, 2, 3]]
  */
 export function takeAlongAxis(x: Tensor, index: Tensor, options: AxisOptions): Tensor {
   checkIndexed('takeAlongAxis', x, index);
@@ -187,7 +185,8 @@ function scattered(
  * @throws ValueError for an index outside [0, extent of the axis), also for a negative one; RecordingError while work is
  * recorded, because the indices are checked
  * @example
- * const counts = scatterAdd(zeros([3]), tensor([2, 0, 2], { dtype: 'i32' }), ones([3]), { axis: 0 }); // [1, 0, 2]
+ * const index = tensor([[0, 2, 0]], { dtype: 'i32' });
+ * scatterAdd(zeros([1, 3]), index, tensor([[1, 2, 3]]), { axis: 1 }); // [[4, 0, 2]]
  */
 export function scatterAdd(x: Tensor, index: Tensor, values: Tensor, options: AxisOptions): Tensor {
   checkActivations('scatterAdd', [x, values]);
@@ -206,7 +205,8 @@ export function scatterAdd(x: Tensor, index: Tensor, values: Tensor, options: Ax
  * @throws ValueError for an index outside [0, extent of the axis), also for a negative one; RecordingError while work is
  * recorded, because the indices are checked
  * @example
- * indexAdd(zeros([3, 2]), tensor([2, 2], { dtype: 'i32' }), ones([2, 2]), { axis: 0 }); // [[0, 0], [0, 0], [2, 2]]
+ * const index = tensor([0, 2, 0], { dtype: 'i32' });
+ * indexAdd(zeros([3]), index, tensor([1, 2, 3]), { axis: 0 }); // [4, 0, 2]
  */
 export function indexAdd(x: Tensor, index: Tensor, values: Tensor, options: AxisOptions): Tensor {
   checkActivations('indexAdd', [x, values]);
@@ -266,7 +266,8 @@ function putChecked(x: Tensor, index: Tensor, values: Tensor, owners: Tensor, ax
  * @throws ValueError for an index outside [0, extent of the axis), also for a negative one; RecordingError while work is
  * recorded, because the indices are checked
  * @example
- * scatterAlongAxis(zeros([4]), tensor([1, 3], { dtype: 'i32' }), tensor([5, 6]), { axis: 0 }); // [0, 5, 0, 6]
+ * const index = tensor([[2, 0]], { dtype: 'i32' });
+ * scatterAlongAxis(zeros([1, 3]), index, tensor([[5, 6]]), { axis: 1 }); // [[6, 0, 5]]
  */
 export function scatterAlongAxis(x: Tensor, index: Tensor, values: Tensor, options: AxisOptions): Tensor {
   checkSameDtype('scatterAlongAxis', [x, values]);

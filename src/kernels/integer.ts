@@ -29,38 +29,32 @@ function binary(name: keyof typeof integerOps, kernel: IntegerBinary): (a: Opera
 
 /**
  * The bits set in both a and b, i32, broadcast. A number stands for a tensor of one element, as in all of this family.
- * @example
- * bitwiseAnd(tensor([6, 7], { dtype: 'i32' }), 3).dataSync(); // 2, 3
+ * @example bitwiseAnd(tensor([12, 10], { dtype: 'i32' }), 6); // [4, 2]
  */
 export const bitwiseAnd = binary('bitwiseAnd', 'integer_and');
 /**
  * The bits set in a or b, i32, broadcast.
- * @example
- * bitwiseOr(tensor([6], { dtype: 'i32' }), 1).dataSync(); // 7
+ * @example bitwiseOr(tensor([12, 10], { dtype: 'i32' }), 6); // [14, 14]
  */
 export const bitwiseOr = binary('bitwiseOr', 'integer_or');
 /**
  * The bits set in one of a and b, i32, broadcast.
- * @example
- * bitwiseXor(tensor([6], { dtype: 'i32' }), 3).dataSync(); // 5
+ * @example bitwiseXor(tensor([12, 10], { dtype: 'i32' }), 6); // [10, 12]
  */
 export const bitwiseXor = binary('bitwiseXor', 'integer_xor');
 /**
  * a with its bits moved b places up, i32, broadcast; 0 where b is negative or above 31.
- * @example
- * leftShift(tensor([3], { dtype: 'i32' }), 4).dataSync(); // 48
+ * @example leftShift(tensor([1, 2, 3], { dtype: 'i32' }), 4); // [16, 32, 48]
  */
 export const leftShift = binary('leftShift', 'integer_left_shift');
 /**
  * a with its bits moved b places down, i32, broadcast; the sign is kept: 0 or -1 where b is negative or above 31.
- * @example
- * rightShift(tensor([-16], { dtype: 'i32' }), 2).dataSync(); // -4
+ * @example rightShift(tensor([16, -16], { dtype: 'i32' }), 2); // [4, -4]
  */
 export const rightShift = binary('rightShift', 'integer_right_shift');
 /**
  * The opposite bits of an i32 tensor: -x - 1.
- * @example
- * bitwiseNot(tensor([0, 5], { dtype: 'i32' })).dataSync(); // -1, -6
+ * @example bitwiseNot(tensor([0, 5], { dtype: 'i32' })); // [-1, -6]
  */
 export function bitwiseNot(x: Tensor): Tensor;
 export function bitwiseNot(x: Tensor, ...extra: unknown[]): Tensor {

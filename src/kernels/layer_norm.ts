@@ -184,8 +184,8 @@ function overAxes(
  * Source: Ba, Kiros and Hinton, Layer Normalization (2016).
  * @param x f32, or on CUDA bf16; axes that are not the last ones are moved there and back by copies
  * @example
- * const y = layerNorm(x, { weight: ones([channels]), bias: zeros([channels]) });
- * const z = layerNorm(images, { axes: [1, 2, 3] });
+ * layerNorm(tensor([[1, 2, 3]])); // [[-1.225, 0, 1.225]]
+ * layerNorm(ones([2, 4, 4, 3]), { axes: [1, 2, 3] }).shape; // [2, 4, 4, 3]
  */
 export function layerNorm(x: Tensor, options: LayerNormOptions = {}): Tensor {
   checkActivations('layerNorm', [x]);
@@ -209,8 +209,7 @@ const rmsNormOptions: OptionKinds<RmsNormOptions> = { axes: axesKind, eps: kinds
  * Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019).
  * @param x f32, or on CUDA bf16; axes that are not the last ones are moved there and back by copies
  * @param weight f32, of the shape of those axes
- * @example
- * const y = rmsNorm(x, ones([channels]), { eps: 1e-6 });
+ * @example rmsNorm(tensor([[3, 4]]), ones([2])); // [[0.8485, 1.131]]
  */
 export function rmsNorm(x: Tensor, weight: Tensor, options: RmsNormOptions = {}): Tensor {
   checkActivations('rmsNorm', [x]);

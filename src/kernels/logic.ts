@@ -71,20 +71,17 @@ function connective(
 
 /**
  * Where x is neither infinite nor NaN, as bool.
- * @example
- * isFinite(tensor([1, Infinity, NaN])).dataSync(); // 1, 0, 0
+ * @example isFinite(tensor([1, Infinity, NaN])); // [true, false, false]
  */
 const isFiniteNumber = test('isFinite', 'logic_is_finite');
 /**
  * Where x is infinite, of either sign, as bool.
- * @example
- * isInf(tensor([1, -Infinity, NaN])).dataSync(); // 0, 1, 0
+ * @example isInf(tensor([1, -Infinity, NaN])); // [false, true, false]
  */
 export const isInf = test('isInf', 'logic_is_inf');
 /**
  * Where x is NaN, as bool.
- * @example
- * isNaN(tensor([1, Infinity, NaN])).dataSync(); // 0, 0, 1
+ * @example isNaN(tensor([1, Infinity, NaN])); // [false, false, true]
  */
 const isNotANumber = test('isNaN', 'logic_is_nan');
 
@@ -93,25 +90,27 @@ export { isFiniteNumber as isFinite, isNotANumber as isNaN };
 /**
  * a and b of bool tensors, broadcast. cast(x, 'bool') is where x is not 0.
  * @example
- * where(logicalAnd(greater(x, 0), less(x, 1)), x, 0); // x inside (0, 1)
+ * const a = tensor([true, true, false], { dtype: 'bool' });
+ * logicalAnd(a, tensor([true, false, false], { dtype: 'bool' })); // [true, false, false]
  */
 export const logicalAnd = connective('logicalAnd', 'logic_and');
 /**
  * a or b, or both, of bool tensors, broadcast.
  * @example
- * logicalOr(isNaN(x), isInf(x));
+ * const a = tensor([true, true, false], { dtype: 'bool' });
+ * logicalOr(a, tensor([true, false, false], { dtype: 'bool' })); // [true, true, false]
  */
 export const logicalOr = connective('logicalOr', 'logic_or');
 /**
  * Either a or b of bool tensors, broadcast.
  * @example
- * logicalXor(greater(a, 0), greater(b, 0)); // where the signs differ
+ * const a = tensor([true, true, false], { dtype: 'bool' });
+ * logicalXor(a, tensor([true, false, false], { dtype: 'bool' })); // [false, true, false]
  */
 export const logicalXor = connective('logicalXor', 'logic_xor');
 /**
  * The opposite of a bool tensor.
- * @example
- * logicalNot(isFinite(x)); // where x is infinite or NaN
+ * @example logicalNot(tensor([true, false], { dtype: 'bool' })); // [false, true]
  */
 export function logicalNot(x: Tensor): Tensor;
 export function logicalNot(x: Tensor, ...extra: unknown[]): Tensor {

@@ -50,7 +50,10 @@ export const mseOp = declareOp<{ reduction: Reduction; scale: number }>({
   },
 });
 
-/** (prediction - target)^2 of two tensors of the same shape: the mean over all elements, the sum, or every element. */
+/**
+ * (prediction - target)^2 of two tensors of the same shape: the mean over all elements, the sum, or every element.
+ * @example mse(tensor([1, 2]), tensor([2, 4])); // 2.5
+ */
 export function mse(prediction: Tensor, target: Tensor, options: ReductionOptions = {}): Tensor {
   const device = checkOperands('mse', [prediction, target]);
   if (!sameShape(prediction.shape, target.shape))

@@ -83,32 +83,27 @@ const rootBelowOne = (x: Tensor) => sqrt(mul(sub(1, x), add(x, 1)));
 
 /**
  * The smallest whole number >= x, as a float. The gradient is 0.
- * @example
- * ceil(tensor([-1.5, 0.2])).dataSync(); // -1, 1
+ * @example ceil(tensor([-1.5, 0.2, 2])); // [-1, 1, 2]
  */
 export const ceil = unary('ceil');
 /**
  * The largest whole number <= x, as a float. The gradient is 0.
- * @example
- * floor(tensor([-1.5, 0.2])).dataSync(); // -2, 0
+ * @example floor(tensor([-1.5, 0.8, 2])); // [-2, 0, 2]
  */
 export const floor = unary('floor');
 /**
  * The nearest whole number, of two the even one, as a float. The gradient is 0.
- * @example
- * round(tensor([0.5, 1.5, 2.6])).dataSync(); // 0, 2, 3
+ * @example round(tensor([0.5, 1.5, 2.4])); // [0, 2, 2]
  */
 export const round = unary('round');
 /**
  * x without its fraction, as a float. The gradient is 0.
- * @example
- * trunc(tensor([-1.5, 1.5])).dataSync(); // -1, 1
+ * @example trunc(tensor([-1.5, 0.8, 2])); // [-1, 0, 2]
  */
 export const trunc = unary('trunc');
 /**
  * 1, 0 or -1; NaN where x is NaN, as in NumPy (PyTorch: 0). The gradient is 0.
- * @example
- * sign(tensor([-3, 0, 5])).dataSync(); // -1, 0, 1
+ * @example sign(tensor([-2, 0, 3])); // [-1, 0, 1]
  */
 export const sign = unary('sign');
 
@@ -116,44 +111,37 @@ export const sign = unary('sign');
 
 /**
  * 2^x, exact for whole x.
- * @example
- * exp2(tensor([-1, 10])).dataSync(); // 0.5, 1024
+ * @example exp2(tensor([0, 3, -1])); // [1, 8, 0.5]
  */
 export const exp2 = unary('exp2');
 /**
  * e^x - 1, also accurate near 0.
- * @example
- * expm1(tensor([1e-10])).dataSync(); // 1e-10
+ * @example expm1(tensor([0, 1e-5])); // [0, 0.00001]
  */
 export const expm1 = unary('expm1');
 /**
  * The logarithm to base 10.
- * @example
- * log10(tensor([1, 1000])).dataSync(); // 0, 3
+ * @example log10(tensor([1, 100])); // [0, 2]
  */
 export const log10 = unary('log10');
 /**
  * log(1 + x), also accurate near 0.
- * @example
- * log1p(tensor([1e-10])).dataSync(); // 1e-10
+ * @example log1p(tensor([0, 1e-5])); // [0, 0.00001]
  */
 export const log1p = unary('log1p');
 /**
  * The logarithm to base 2, exact for powers of 2.
- * @example
- * log2(tensor([0.5, 8])).dataSync(); // -1, 3
+ * @example log2(tensor([1, 8, 0.5])); // [0, 3, -1]
  */
 export const log2 = unary('log2');
 /**
  * 1 / x.
- * @example
- * reciprocal(tensor([2, 0])).dataSync(); // 0.5, Infinity
+ * @example reciprocal(tensor([1, 2, -4])); // [1, 0.5, -0.25]
  */
 export const reciprocal = unary('reciprocal');
 /**
  * 1 / sqrt(x).
- * @example
- * rsqrt(tensor([4, 0])).dataSync(); // 0.5, Infinity
+ * @example rsqrt(tensor([1, 4, 16])); // [1, 0.5, 0.25]
  */
 export const rsqrt = unary('rsqrt');
 
@@ -161,56 +149,47 @@ export const rsqrt = unary('rsqrt');
 
 /**
  * The arccosine in [0, pi]; NaN outside [-1, 1].
- * @example
- * acos(tensor([1, 0])).dataSync(); // 0, pi / 2
+ * @example acos(tensor([1, 0, -1])); // [0, 1.571, 3.142]
  */
 export const acos = unary('acos');
 /**
  * The inverse of cosh, >= 0; NaN below 1.
- * @example
- * acosh(tensor([1])).dataSync(); // 0
+ * @example acosh(tensor([1, 2])); // [0, 1.317]
  */
 export const acosh = unary('acosh');
 /**
  * The arcsine in [-pi / 2, pi / 2]; NaN outside [-1, 1].
- * @example
- * asin(tensor([1])).dataSync(); // pi / 2
+ * @example asin(tensor([-1, 0, 1])); // [-1.571, 0, 1.571]
  */
 export const asin = unary('asin');
 /**
  * The inverse of sinh.
- * @example
- * asinh(tensor([0])).dataSync(); // 0
+ * @example asinh(tensor([0, 1])); // [0, 0.8814]
  */
 export const asinh = unary('asinh');
 /**
  * The arctangent in [-pi / 2, pi / 2]; atan2 is that of a quotient.
- * @example
- * atan(tensor([1])).dataSync(); // pi / 4
+ * @example atan(tensor([0, 1])); // [0, 0.7854]
  */
 export const atan = unary('atan');
 /**
  * The inverse of tanh; NaN outside [-1, 1].
- * @example
- * atanh(tensor([0, 1])).dataSync(); // 0, Infinity
+ * @example atanh(tensor([0, 0.5])); // [0, 0.5493]
  */
 export const atanh = unary('atanh');
 /**
  * The hyperbolic cosine.
- * @example
- * cosh(tensor([0])).dataSync(); // 1
+ * @example cosh(tensor([0, 1])); // [1, 1.543]
  */
 export const cosh = unary('cosh');
 /**
  * The hyperbolic sine.
- * @example
- * sinh(tensor([0])).dataSync(); // 0
+ * @example sinh(tensor([0, 1])); // [0, 1.175]
  */
 export const sinh = unary('sinh');
 /**
  * tan x, x in radians, of any size.
- * @example
- * tan(tensor([0])).dataSync(); // 0
+ * @example tan(tensor([0, Math.PI / 4])); // [0, 1]
  */
 export const tan = unary('tan');
 
@@ -218,14 +197,12 @@ export const tan = unary('tan');
 
 /**
  * The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
- * @example
- * erf(tensor([0, 1])).dataSync(); // 0, 0.8427
+ * @example erf(tensor([0, 0.5, 2])); // [0, 0.5205, 0.9953]
  */
 export const erf = unary('erf');
 /**
  * 1 - erf(x), also accurate where erf(x) is near 1.
- * @example
- * erfc(tensor([0, 5])).dataSync(); // 1, 1.537e-12
+ * @example erfc(tensor([0, 2, 5])); // [1, 0.004678, 1.537e-12]
  */
 export const erfc = unary('erfc');
 
@@ -255,8 +232,7 @@ const atan2Op = binary('atan2', {
 /**
  * The angle of the point (b, a) in [-pi, pi], broadcast: the arctangent of a / b in the right quadrant. At (0, 0) the
  * gradient is NaN, as in PyTorch.
- * @example
- * atan2(tensor([1, -1]), tensor([0, -1])).dataSync(); // pi / 2, -3 pi / 4
+ * @example atan2(tensor([1, -1]), tensor([-1, -1])); // [2.356, -2.356]
  */
 export const atan2 = binaryFunction(atan2Op, (a, b) => math.binary('atan2', 'math_atan2', a, b));
 
@@ -270,8 +246,7 @@ const floorDivOp = binary('floorDiv', {
 /**
  * a / b rounded down, broadcast: floats from floats, i32 from i32. The gradient is 0. A float divided by 0 is infinite or
  * NaN; an i32 divided by 0 is 0, as in NumPy (PyTorch throws).
- * @example
- * floorDiv(tensor([7, -7]), 2).dataSync(); // 3, -4
+ * @example floorDiv(tensor([7, -7]), 2); // [3, -4]
  */
 export const floorDiv = binaryFunction(floorDivOp, (a, b) => math.binary('floorDiv', 'math_floor_div', a, b));
 
@@ -285,8 +260,7 @@ const modOp = binary(
 /**
  * a - b floor(a / b), broadcast: the remainder with the sign of b, exact before it is rounded, as Python's %, NumPy's mod
  * and `torch.remainder`. Floats from floats, i32 from i32. The remainder by 0 is NaN; of i32 it is 0.
- * @example
- * mod(tensor([7, -7]), 3).dataSync(); // 1, 2
+ * @example mod(tensor([7, -7]), 3); // [1, 2]
  */
 export const mod = binaryFunction(modOp, (a, b) => math.binary('mod', 'math_mod', a, b));
 
@@ -300,8 +274,7 @@ const fmodOp = binary(
 /**
  * a - b trunc(a / b), broadcast: the exact remainder with the sign of a, as C's fmod and JavaScript's %. The remainder by
  * 0 is NaN.
- * @example
- * fmod(tensor([7, -7]), 3).dataSync(); // 1, -1
+ * @example fmod(tensor([7, -7]), 3); // [1, -1]
  */
 export const fmod = binaryFunction(fmodOp, (a, b) => math.binary('fmod', 'math_fmod', a, b));
 

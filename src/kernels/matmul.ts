@@ -272,6 +272,7 @@ export const matmulOp = declareOp<{ transposeA: boolean; transposeB: boolean; dt
  * @param a [..., m, k], or [..., k, m] with transposeA; f32, or on CUDA bf16
  * @param b [..., k, n], or [..., n, k] with transposeB; of a's dtype, or f32 if it is a weight
  * @returns [..., m, n]
+ * @example matmul(tensor([[1, 2], [3, 4]]), tensor([[1, 0], [1, 1]])); // [[3, 2], [7, 4]]
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   const { transposeA = false, transposeB = false, bias } = checkOptions('matmul', options, matmulOptions);

@@ -49,7 +49,10 @@ export const reshapeOp = declareOp<Shape>({
   tangent: ({ tangents: [t], output }) => reshape(t as Tensor, output.shape),
 });
 
-/** The same elements in another shape, without a copy; one dimension may be -1. */
+/**
+ * The same elements in another shape, without a copy; one dimension may be -1.
+ * @example reshape(tensor([1, 2, 3, 4]), [2, -1]); // [[1, 2], [3, 4]]
+ */
 export function reshape(x: Tensor, shape: Shape): Tensor;
 export function reshape(x: Tensor, shape: Shape, ...extra: unknown[]): Tensor {
   refuseExtra('reshape', extra);
@@ -89,7 +92,10 @@ export const permuteOp = declareOp<readonly number[]>({
   tangent: ({ tangents: [t], attributes: axes }) => permute(t as Tensor, axes),
 });
 
-/** Axis i of the result is axis axes[i] of x. */
+/**
+ * Axis i of the result is axis axes[i] of x.
+ * @example permute(ones([2, 3, 4]), [2, 0, 1]).shape; // [4, 2, 3]
+ */
 export function permute(x: Tensor, axes: readonly number[]): Tensor;
 export function permute(x: Tensor, axes: readonly number[], ...extra: unknown[]): Tensor {
   refuseExtra('permute', extra);
@@ -101,7 +107,10 @@ export function permute(x: Tensor, axes: readonly number[], ...extra: unknown[])
   return apply(permuteOp, copyPermuted(x, normal), { parents: [x], attributes: normal });
 }
 
-/** Swaps the last two axes; permute() reorders any axes. */
+/**
+ * Swaps the last two axes; permute() reorders any axes.
+ * @example transpose(tensor([[1, 2, 3], [4, 5, 6]])); // [[1, 4], [2, 5], [3, 6]]
+ */
 export const transpose: (x: Tensor) => Tensor = (x, ...extra: unknown[]) => {
   refuseExtra('transpose', extra);
   checkSameDtype('transpose', [x]);
@@ -126,7 +135,10 @@ export const padOp = declareOp<{ starts: readonly number[]; shape: Shape }>({
 
 const widthsKind = listOf(kinds.whole, 'whole numbers', 2);
 
-/** Adds [before, after] elements of `value` to each axis. Widths are not negative, as they may be in PyTorch: use slice(). */
+/**
+ * Adds [before, after] elements of `value` to each axis. Widths are not negative, as they may be in PyTorch: use slice().
+ * @example pad(tensor([1, 2]), [[1, 2]]); // [0, 1, 2, 0, 0]
+ */
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value?: number): Tensor;
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0, ...extra: unknown[]): Tensor {
   refuseExtra('pad', extra);
@@ -181,7 +193,6 @@ const sliceOptions: OptionKinds<SliceOptions> = { steps: listOf(kinds.integer, '
 
 /**
  * Elements [starts[i], ends[i]) of each axis i; a view when only the first axis is cut.
- *
  * A negative start or end counts from the end of its axis. null and undefined stand for the whole axis: its first and
  * its last element, or with a negative step its last and its first. NumPy and PyTorch shorten bounds outside the
  * tensor; here they are an error, and so is a start beyond its end.
@@ -189,8 +200,9 @@ const sliceOptions: OptionKinds<SliceOptions> = { steps: listOf(kinds.integer, '
  * @param ends one for each axis
  * @throws ShapeError for bounds outside x, ValueError for a step of 0
  * @example
- * slice(x, [0, -2], [null, null]); // the last two columns of a matrix
- * slice(x, [null], [null], { steps: [-1] }); // a vector in reverse
+ * slice(tensor([10, 20, 30, 40]), [1], [-1]); // [20, 30]
+ * slice(tensor([[1, 2, 3], [4, 5, 6]]), [0, -2], [null, null]); // [[2, 3], [5, 6]]
+ * slice(tensor([1, 2, 3]), [null], [null], { steps: [-1] }); // [3, 2, 1]
  */
 export function slice(x: Tensor, starts: Bounds, ends: Bounds, options?: SliceOptions): Tensor;
 export function slice(
@@ -234,7 +246,10 @@ export const concatOp = declareOp<{ axis: number; shapes: readonly Shape[] }>({
     ),
 });
 
-/** Joins tensors that differ in one axis only, in order. */
+/**
+ * Joins tensors that differ in one axis only, in order.
+ * @example concat([tensor([[1], [2]]), tensor([[3], [4]])], 1); // [[1, 3], [2, 4]]
+ */
 export function concat(tensors: readonly Tensor[], axis: number): Tensor;
 export function concat(tensors: readonly Tensor[], axis: number, ...extra: unknown[]): Tensor {
   refuseExtra('concat', extra);
@@ -281,16 +296,18 @@ function joinInOneLaunch(a: Tensor, b: Tensor, y: Tensor, axis: number): void {
   device.load(movementCuda).movement_beside(perElement(size), ...operands);
 }
 
-/** Limit on the number of parts, because an axis of extent 0 can be cut into any number of them. */
+/** An axis of extent 0 can be cut into any number of parts; this is the most. */
 const MOST_PARTS = 2 ** 20;
-
 /** The sizes of `count` equal parts; undefined if the extent is not divisible by the count. */
 function equalParts(extent: number, count: number): number[] | undefined {
   const whole = kinds.count.accepts(count) && count <= Math.max(extent, MOST_PARTS) && extent % count === 0;
   return whole ? Array.from({ length: count }, () => extent / count) : undefined;
 }
 
-/** Cuts an axis into a number of equal parts, or into one part for each size. */
+/**
+ * Cuts an axis into a number of equal parts, or into one part for each size.
+ * @example split(tensor([1, 2, 3, 4]), [1, 3], 0); // [[1], [2, 3, 4]]
+ */
 export function split(x: Tensor, sizes: number | readonly number[], axis: number): Tensor[];
 export function split(x: Tensor, sizes: number | readonly number[], axis: number, ...extra: unknown[]): Tensor[] {
   refuseExtra('split', extra);
@@ -323,7 +340,10 @@ export const broadcastToOp = declareOp<Shape>({
   tangent: ({ tangents: [t], output }) => broadcastTo(t as Tensor, output.shape),
 });
 
-/** Repeats axes of extent 1 (and missing leading ones) up to `shape`. */
+/**
+ * Repeats axes of extent 1 (and missing leading ones) up to `shape`.
+ * @example broadcastTo(tensor([1, 2]), [2, 2]); // [[1, 2], [1, 2]]
+ */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor;
 export function broadcastTo(x: Tensor, shape: Shape, ...extra: unknown[]): Tensor {
   refuseExtra('broadcastTo', extra);
@@ -359,7 +379,10 @@ export const gatherOp = declareOp<{ rows: number }>({
   tangent: ({ tangents: [t], saved: [index] }) => gather(t as Tensor, index),
 });
 
-/** Row index[k] of x at row k. x [R, ...] f32, index [K] i32. @throws ValueError for an index outside [0, R) */
+/**
+ * Row index[k] of x at row k. x [R, ...] f32, index [K] i32. @throws ValueError for an index outside [0, R)
+ * @example gather(tensor([[1, 2], [3, 4]]), tensor([1, 0, 1], { dtype: 'i32' })); // [[3, 4], [1, 2], [3, 4]]
+ */
 export function gather(x: Tensor, index: Tensor): Tensor;
 export function gather(x: Tensor, index: Tensor, ...extra: unknown[]): Tensor {
   refuseExtra('gather', extra);
@@ -398,7 +421,10 @@ export const oneHotOp = declareOp({
   ...notDifferentiable('its operand is whole numbers'),
 });
 
-/** f32 [..., depth] with 1 at the index. index i32. `depth` must be given, where PyTorch may take it from the index. */
+/**
+ * f32 [..., depth] with 1 at the index. index i32. `depth` must be given, where PyTorch may take it from the index.
+ * @example oneHot(tensor([2, 0], { dtype: 'i32' }), 3); // [[0, 0, 1], [1, 0, 0]]
+ */
 export function oneHot(index: Tensor, depth: number): Tensor;
 export function oneHot(index: Tensor, depth: number, ...extra: unknown[]): Tensor {
   refuseExtra('oneHot', extra);

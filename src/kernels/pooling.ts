@@ -102,6 +102,9 @@ function pickMaxima(t: Tensor, x: Tensor, y: Tensor, shape: PoolShape): Tensor {
  * @param x [N, H, W, C]
  * @returns [N, H', W', C]
  * @throws ShapeError for a window larger than the padded image; ValueError for sizes that are not whole numbers
+ * @example
+ * const x = reshape(arange(0, 16), [1, 4, 4, 1]);
+ * maxPool2d(x, { kernel: 2, stride: 2 }); // [[[[5], [7]], [[13], [15]]]]
  */
 export function maxPool2d(x: Tensor, options: PoolOptions): Tensor {
   return maxima(x, prepare('maxPool2d', x, checkOptions('maxPool2d', options, poolOptions, ['kernel']), true));
@@ -121,7 +124,8 @@ export function maxima(x: Tensor, shape: PoolShape): Tensor {
  * @param size H' and W', at least 1: one number, or [vertical, horizontal]
  * @returns [N, H', W', C]
  * @example
- * const four = adaptiveMaxPool2d(images, 2); // [N, 2, 2, C]
+ * const x = reshape(arange(0, 16), [1, 4, 4, 1]);
+ * adaptiveMaxPool2d(x, 2); // [[[[5], [7]], [[13], [15]]]]
  */
 export function adaptiveMaxPool2d(x: Tensor, size: Extent): Tensor;
 export function adaptiveMaxPool2d(x: Tensor, size: Extent, ...extra: unknown[]): Tensor {
@@ -142,7 +146,12 @@ export const averagePool2dOp = declareOp<PoolShape>({
   tangent: ({ tangents: [t], attributes: shape }) => averages(t as Tensor, shape),
 });
 
-/** The mean of every window (no `divisor_override`). Windows, shapes and errors are those of maxPool2d. */
+/**
+ * The mean of every window (no `divisor_override`). Windows, shapes and errors are those of maxPool2d.
+ * @example
+ * const x = reshape(arange(0, 16), [1, 4, 4, 1]);
+ * averagePool2d(x, { kernel: 2, stride: 2 }); // [[[[2.5], [4.5]], [[10.5], [12.5]]]]
+ */
 export function averagePool2d(x: Tensor, options: AveragePoolOptions): Tensor {
   const known = { ...poolOptions, countIncludePad: kinds.boolean };
   const { countIncludePad = true, ...window } = checkOptions('averagePool2d', options, known, ['kernel']);
@@ -161,8 +170,7 @@ export function averages(x: Tensor, shape: PoolShape): Tensor {
  * @param x [N, H, W, C], H and W at least 1
  * @param size H' and W', at least 1: one number, or [vertical, horizontal]
  * @returns [N, H', W', C]
- * @example
- * const four = adaptiveAveragePool2d(images, [2, 2]); // [N, 2, 2, C]
+ * @example adaptiveAveragePool2d(ones([1, 7, 7, 3]), 2).shape; // [1, 2, 2, 3]
  */
 export function adaptiveAveragePool2d(x: Tensor, size: Extent): Tensor;
 export function adaptiveAveragePool2d(x: Tensor, size: Extent, ...extra: unknown[]): Tensor {

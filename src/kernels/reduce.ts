@@ -70,7 +70,10 @@ function sumLike(name: string, reduced: (x: Tensor, options: ReduceOptions) => T
 export const sumOp = sumLike('sum', sum);
 export const meanOp = sumLike('mean', mean);
 
-/** Sum over axes; 0 where there are no elements. */
+/**
+ * Sum over axes; 0 where there are no elements.
+ * @example sum(tensor([[1, 2], [3, 4]]), { axes: 0 }); // [4, 6]
+ */
 export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkActivations('sum', [x]);
   const { axes, keepDims } = reduction('sum', x, options);
@@ -78,7 +81,10 @@ export function sum(x: Tensor, options: ReduceOptions = {}): Tensor {
   return apply(sumOp, y, { parents: [x], attributes: { shape: x.shape, axes, scale: 1 } });
 }
 
-/** Mean over axes; NaN where there are no elements. */
+/**
+ * Mean over axes; NaN where there are no elements.
+ * @example mean(tensor([[1, 2], [3, 4]]), { axes: 0 }); // [2, 3]
+ */
 export function mean(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkActivations('mean', [x]);
   const { axes, keepDims } = reduction('mean', x, options);
@@ -121,6 +127,7 @@ export const maxOp = extremeOp('max');
  * Largest value over axes; ties share the gradient. If one element is NaN, so are the result and the gradients of all
  * elements reduced with it, as in `torch.amax`.
  * @throws ShapeError if a reduced axis has no elements
+ * @example max(tensor([[1, 5], [7, 3]]), { axes: 1 }); // [5, 7]
  */
 export function max(x: Tensor, options: ReduceOptions = {}): Tensor {
   return extreme(maxOp, 'reduce_maximum', x, options);
@@ -132,8 +139,7 @@ export const minOp = extremeOp('min');
  * Smallest value over axes; ties share the gradient. If one element is NaN, so are the result and the gradients of all
  * elements reduced with it, as in `torch.amin`.
  * @throws ShapeError if a reduced axis has no elements
- * @example
- * min(tensor([[3, 1], [2, 4]]), { axes: 1 }).dataSync(); // 1, 2
+ * @example min(tensor([[1, 5], [7, 3]]), { axes: 1 }); // [1, 3]
  */
 export function min(x: Tensor, options: ReduceOptions = {}): Tensor {
   return extreme(minOp, 'reduce_minimum', x, options);
@@ -166,7 +172,10 @@ function indexOf(op: Op, kernel: ExtremeKernel, x: Tensor, options: ArgmaxOption
 
 export const argmaxOp = indexOp('argmax');
 
-/** The index (i32) of the first largest value along one axis, which must be given. The first NaN counts as the largest. */
+/**
+ * The index (i32) of the first largest value along one axis, which must be given. The first NaN counts as the largest.
+ * @example argmax(tensor([[1, 5, 2], [7, 0, 3]]), { axis: 1 }); // [1, 0]
+ */
 export function argmax(x: Tensor, options: ArgmaxOptions): Tensor {
   return indexOf(argmaxOp, 'reduce_argmax', x, options);
 }
@@ -175,8 +184,7 @@ export const argminOp = indexOp('argmin');
 
 /**
  * The index (i32) of the first smallest value along one axis, which must be given. The first NaN counts as the smallest.
- * @example
- * argmin(tensor([3, 1, 2]), { axis: 0 }).item(); // 1
+ * @example argmin(tensor([[1, 5, 2], [7, 0, 3]]), { axis: 1 }); // [0, 1]
  */
 export function argmin(x: Tensor, options: ArgmaxOptions): Tensor {
   return indexOf(argminOp, 'reduce_argmin', x, options);

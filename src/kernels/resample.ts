@@ -58,7 +58,10 @@ export const upsampleNearestOp = declareOp<number>({
   tangent: ({ tangents: [t], attributes: factor }) => upsampleNearest(t as Tensor, factor),
 });
 
-/** [N, H, W, C] -> [N, H factor, W factor, C], each pixel repeated. */
+/**
+ * [N, H, W, C] -> [N, H factor, W factor, C], each pixel repeated.
+ * @example upsampleNearest(tensor([[[[1], [2]]]]), 2); // [[[[1], [1], [2], [2]], [[1], [1], [2], [2]]]]
+ */
 export function upsampleNearest(x: Tensor, factor: number): Tensor;
 export function upsampleNearest(x: Tensor, factor: number, ...extra: unknown[]): Tensor {
   refuseExtra('upsampleNearest', extra);
@@ -74,7 +77,12 @@ export const downsampleMeanOp = declareOp<number>({
   tangent: ({ tangents: [t], attributes: factor }) => downsampleMean(t as Tensor, factor),
 });
 
-/** [N, H, W, C] -> [N, H / factor, W / factor, C], the mean of factor x factor pixels. */
+/**
+ * [N, H, W, C] -> [N, H / factor, W / factor, C], the mean of factor x factor pixels.
+ * @example
+ * const x = reshape(arange(0, 16), [1, 4, 4, 1]);
+ * downsampleMean(x, 2); // [[[[2.5], [4.5]], [[10.5], [12.5]]]]
+ */
 export function downsampleMean(x: Tensor, factor: number): Tensor;
 export function downsampleMean(x: Tensor, factor: number, ...extra: unknown[]): Tensor {
   refuseExtra('downsampleMean', extra);

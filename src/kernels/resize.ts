@@ -58,6 +58,7 @@ export const resizeBilinearOp = declareOp<ResizeShape>({
  * @param x [N, H, W, C], H and W at least 1
  * @param size [H', W'], at least 1
  * @returns [N, H', W', C]
+ * @example resizeBilinear(tensor([[[[0], [1]]]]), [1, 4]); // [[[[0], [0.25], [0.75], [1]]]]
  */
 export function resizeBilinear(x: Tensor, size: readonly [number, number]): Tensor;
 export function resizeBilinear(x: Tensor, size: readonly [number, number], ...extra: unknown[]): Tensor {
@@ -94,8 +95,7 @@ export const resizeBicubicOp = tapsOp('resizeBicubic', 4, resizeBicubic);
  * @param x [N, H, W, C], H and W at least 1
  * @param size [H', W'], at least 1
  * @returns [N, H', W', C]
- * @example
- * const larger = resizeBicubic(images, [64, 64]);
+ * @example resizeBicubic(ones([1, 4, 4, 3]), [8, 8]).shape; // [1, 8, 8, 3]
  */
 export function resizeBicubic(x: Tensor, size: readonly [number, number]): Tensor;
 export function resizeBicubic(x: Tensor, size: readonly [number, number], ...extra: unknown[]): Tensor {
@@ -111,8 +111,7 @@ export const resizeNearestOp = tapsOp('resizeNearest', 1, resizeNearest);
  * @param x [N, H, W, C], H and W at least 1
  * @param size [H', W'], at least 1
  * @returns [N, H', W', C]
- * @example
- * const larger = resizeNearest(masks, [64, 48]);
+ * @example resizeNearest(tensor([[[[0], [1]]]]), [1, 4]); // [[[[0], [0], [1], [1]]]]
  */
 export function resizeNearest(x: Tensor, size: readonly [number, number]): Tensor;
 export function resizeNearest(x: Tensor, size: readonly [number, number], ...extra: unknown[]): Tensor {

@@ -103,8 +103,7 @@ export const cumsumOp = declareOp<ScanAttributes>({
  * of the elements from j on.
  * @param x f32
  * @throws ArgumentError unless `options` names one axis; ShapeError for an axis that does not exist
- * @example
- * cumsum(tensor([1, 2, 3]), { axis: 0 }).dataSync(); // 1, 3, 6
+ * @example cumsum(tensor([1, 2, 3, 4]), { axis: 0 }); // [1, 3, 6, 10]
  */
 export function cumsum(x: Tensor, options: ScanOptions): Tensor {
   checkOperands('cumsum', [x]);
@@ -161,8 +160,7 @@ export const cumprodOp = declareOp<ScanAttributes>({
  * product of the elements from j on. The gradient divides by nothing, so it is right where elements are 0.
  * @param x f32
  * @throws ArgumentError unless `options` names one axis; ShapeError for an axis that does not exist
- * @example
- * cumprod(tensor([1, 2, 3]), { axis: 0 }).dataSync(); // 1, 2, 6
+ * @example cumprod(tensor([1, 2, 3, 4]), { axis: 0 }); // [1, 2, 6, 24]
  */
 export function cumprod(x: Tensor, options: ScanOptions): Tensor {
   checkOperands('cumprod', [x]);
@@ -195,8 +193,7 @@ export const linearRecurrenceOp = declareOp<ScanAttributes>({
  * @param a f32
  * @param b f32, in the shape of a
  * @throws ArgumentError unless `options` names one axis; ShapeError for different shapes, or an axis that does not exist
- * @example
- * linearRecurrence(full([3], 0.5), ones([3]), { axis: 0 }).dataSync(); // 1, 1.5, 1.75
+ * @example linearRecurrence(tensor([0.5, 0.5, 0.5]), tensor([1, 1, 1]), { axis: 0 }); // [1, 1.5, 1.75]
  */
 export function linearRecurrence(a: Tensor, b: Tensor, options: ScanOptions): Tensor {
   checkOperands('linearRecurrence', [a, b]);
@@ -247,8 +244,7 @@ export const prodOp = declareOp<{ axes: readonly number[] }>({
  * of the others, so it is right where elements are 0.
  * @param x f32
  * @throws ShapeError for axes that do not exist
- * @example
- * prod(tensor([[1, 2], [3, 4]]), { axes: 1 }).dataSync(); // 2, 12
+ * @example prod(tensor([[1, 2], [3, 4]]), { axes: 1 }); // [2, 12]
  */
 export function prod(x: Tensor, options: ReduceOptions = {}): Tensor {
   checkOperands('prod', [x]);

@@ -99,7 +99,10 @@ export const softmaxOp = declareOp({
   },
 });
 
-/** exp(x) / sum exp(x) along an axis, by default the last. x has at least one axis. */
+/**
+ * exp(x) / sum exp(x) along an axis, by default the last. x has at least one axis.
+ * @example softmax(tensor([1, 2, 3])); // [0.09003, 0.2447, 0.6652]
+ */
 export function softmax(x: Tensor, options: AxisOptions = {}): Tensor {
   return along('softmax', x, options, (last) => {
     const y = allocate(last.shape, { device: last.device });
@@ -122,7 +125,10 @@ export const logSoftmaxOp = declareOp({
     sub(t as Tensor, sum(mul(exp(y), t as Tensor), { axes: -1, keepDims: true })),
 });
 
-/** x - log sum exp(x) along an axis, by default the last. x has at least one axis. */
+/**
+ * x - log sum exp(x) along an axis, by default the last. x has at least one axis.
+ * @example logSoftmax(tensor([1, 2, 3])); // [-2.408, -1.408, -0.4076]
+ */
 export function logSoftmax(x: Tensor, options: AxisOptions = {}): Tensor {
   return along('logSoftmax', x, options, (last) => {
     const y = allocate(last.shape, { device: last.device });
@@ -168,8 +174,7 @@ const crossEntropyOptions: OptionKinds<CrossEntropyOptions> = {
  * @param logits [N, classes]
  * @param labels i32 [N]
  * @throws ValueError for a label outside [0, classes)
- * @example
- * const loss = crossEntropy(logits, labels, { labelSmoothing: 0.1 });
+ * @example crossEntropy(tensor([[2, 0, 0]]), tensor([0], { dtype: 'i32' })); // 0.2395
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
   checkClasses('crossEntropy', 'logits', logits, labels);

@@ -197,10 +197,7 @@ export const sortOp = selectionOp('sort');
  * @param x f32 or i32
  * @returns `values` in the shape and dtype of x, and `indices` (i32) in its shape
  * @throws ShapeError for a tensor without axes, or an axis that does not exist; DtypeError for another dtype
- * @example
- * const { values, indices } = sort(tensor([3, 1, 2]));
- * values.dataSync(); // 1, 2, 3
- * indices.dataSync(); // 1, 2, 0
+ * @example sort(tensor([3, 1, 2])); // { values: [1, 2, 3], indices: [1, 2, 0] }
  */
 export function sort(x: Tensor, options: SortOptions = {}): ValuesAndIndices {
   checkSortable('sort', x);
@@ -218,8 +215,7 @@ export const argsortOp = declareOp({
  * The indices (i32) that sort x along an axis, by default the last: `indices` of `sort`.
  * @param x f32 or i32
  * @throws ShapeError for a tensor without axes, or an axis that does not exist; DtypeError for another dtype
- * @example
- * argsort(tensor([3, 1, 2])).dataSync(); // 1, 2, 0
+ * @example argsort(tensor([3, 1, 2])); // [1, 2, 0]
  */
 export function argsort(x: Tensor, options: SortOptions = {}): Tensor {
   checkSortable('argsort', x);
@@ -243,8 +239,7 @@ export const topKOp = selectionOp('topK');
  * @param k a whole number from 0 to the extent of the axis
  * @returns `values` in the dtype of x and `indices` (i32), in the shape of x with extent k at the axis
  * @throws ShapeError for a tensor without axes, an axis that does not exist, or a larger k; DtypeError for another dtype
- * @example
- * topK(tensor([3, 1, 2]), 2).values.dataSync(); // 3, 2
+ * @example topK(tensor([3, 1, 4, 2]), 2); // { values: [4, 3], indices: [2, 0] }
  */
 export function topK(x: Tensor, k: number, options: TopKOptions = {}): ValuesAndIndices {
   checkSortable('topK', x);
@@ -282,8 +277,7 @@ export const searchSortedOp = declareOp({
  * @param values any shape if `sorted` has one axis, else [..., m]; the dtype of `sorted`
  * @returns i32 in the shape of `values`
  * @throws ShapeError, DtypeError for operands that do not fit
- * @example
- * searchSorted(tensor([1, 2, 4]), tensor([2, 3])).dataSync(); // 1, 2
+ * @example searchSorted(tensor([1, 3, 5]), tensor([0, 3, 6])); // [0, 1, 3]
  */
 export function searchSorted(sorted: Tensor, values: Tensor, options: SearchSortedOptions = {}): Tensor {
   checkSortable('searchSorted', sorted);
@@ -331,8 +325,7 @@ export const binCountOp = declareOp({
  * @returns i32 [length]
  * @throws DtypeError for another dtype; ValueError for an element below 0, and RecordingError while work is recorded,
  * both only without `length`
- * @example
- * binCount(tensor([0, 2, 2], { dtype: 'i32' })).dataSync(); // 1, 0, 2
+ * @example binCount(tensor([0, 2, 2, 3], { dtype: 'i32' })); // [1, 0, 2, 1]
  */
 export function binCount(x: Tensor, options: BinCountOptions = {}): Tensor {
   checkOperands('binCount', [x], 'i32');

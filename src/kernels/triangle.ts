@@ -50,8 +50,7 @@ export const trilOp = triangleOp('tril');
 /**
  * The lower triangle of each matrix: the elements on the diagonal and below it; the others are 0, even where x is NaN.
  * @param x [..., R, C] of any dtype
- * @example
- * tril(ones([3, 3])); // [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+ * @example tril(ones([3, 3])); // [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
  */
 export function tril(x: Tensor, options?: DiagonalOptions): Tensor;
 export function tril(x: Tensor, options: DiagonalOptions = {}, ...extra: unknown[]): Tensor {
@@ -64,8 +63,7 @@ export const triuOp = triangleOp('triu');
 /**
  * The upper triangle of each matrix: the elements on the diagonal and above it; the others are 0, even where x is NaN.
  * @param x [..., R, C] of any dtype
- * @example
- * triu(ones([3, 3]), { offset: 1 }); // [[0, 1, 1], [0, 0, 1], [0, 0, 0]]
+ * @example triu(ones([3, 3]), { offset: 1 }); // [[0, 1, 1], [0, 0, 1], [0, 0, 0]]
  */
 export function triu(x: Tensor, options?: DiagonalOptions): Tensor;
 export function triu(x: Tensor, options: DiagonalOptions = {}, ...extra: unknown[]): Tensor {

@@ -73,8 +73,12 @@ function unfolded(x: Tensor, shape: readonly number[], windows: Windows): Tensor
  * @returns [N, H', W', kernel height * kernel width * C]
  * @throws ShapeError for a window larger than the padded image; ValueError for sizes that are not whole numbers
  * @example
- * const rows = unfold(images, { kernel: 3, padding: 1 }); // [N, H, W, 9 C]
- * matmul(rows, reshape(weight, [cout, -1]), { transposeB: true }); // conv2d(images, weight, { padding: 1 })
+ * const x = randn([1, 8, 8, 3], { seed: 1 });
+ * const weight = randn([16, 3, 3, 3], { seed: 2 });
+ * const rows = unfold(x, { kernel: 3 });
+ * rows.shape; // [1, 6, 6, 27]
+ * const y = matmul(rows, reshape(weight, [16, 27]), { transposeB: true });
+ * less(max(abs(sub(y, conv2d(x, weight)))), 1e-4); // true
  */
 export function unfold(x: Tensor, options: UnfoldOptions): Tensor;
 export function unfold(x: Tensor, given: UnfoldOptions, ...extra: unknown[]): Tensor {

@@ -20,7 +20,10 @@ import type { Tensor } from './tensor.ts';
 
 type Nested = number | readonly Nested[];
 
-/** A tensor with uninitialised memory. */
+/**
+ * A tensor with uninitialised memory.
+ * @example empty([2, 3]).shape; // [2, 3]
+ */
 export function empty(shape: Shape, options: TensorOptions = {}): Tensor {
   return allocate(checkShape('empty', shape), checkOptions('empty', options, tensorOptions));
 }
@@ -31,6 +34,9 @@ export function empty(shape: Shape, options: TensorOptions = {}): Tensor {
  * patterns in a Uint16Array.
  * @throws ShapeError if the count does not fit the shape or lists are ragged; ArgumentError for an item that is not a
  * number; ValueError for a number that an integer dtype cannot hold
+ * @example
+ * tensor([[1, 2], [3, 4]]); // [[1, 2], [3, 4]]
+ * tensor(new Float32Array(6), { shape: [2, 3], requiresGrad: true }).shape; // [2, 3]
  */
 export function tensor(data: HostArray | Nested, options: TensorOptions & { shape?: Shape } = {}): Tensor {
   const { shape: asked, ...rest } = checkOptions<TensorOptions & { shape?: Shape }>('tensor', options, {
@@ -46,24 +52,36 @@ export function tensor(data: HostArray | Nested, options: TensorOptions & { shap
   return upload('tensor', numbers, shape, rest);
 }
 
-/** Every element 0. */
+/**
+ * Every element 0.
+ * @example zeros([2, 2]); // [[0, 0], [0, 0]]
+ */
 export function zeros(shape: Shape, options: TensorOptions = {}): Tensor {
   const made = allocate(checkShape('zeros', shape), checkOptions('zeros', options, tensorOptions));
   made.device.fill(made.address, made.size * dtypes[made.dtype].bytes, 0);
   return made;
 }
 
-/** Every element `value`; f32, i32, u8 or bool. */
+/**
+ * Every element `value`; f32, i32, u8 or bool.
+ * @example full([2, 2], 7); // [[7, 7], [7, 7]]
+ */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   return createFilled('full', shape, value, options);
 }
 
-/** Every element 1; f32, i32, u8 or bool. */
+/**
+ * Every element 1; f32, i32, u8 or bool.
+ * @example ones([2, 2]); // [[1, 1], [1, 1]]
+ */
 export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
   return createFilled('ones', shape, 1, options);
 }
 
-/** [start, stop) in steps of `step`, of length ceil((stop - start) / step); f32, i32, u8 or bool. */
+/**
+ * [start, stop) in steps of `step`, of length ceil((stop - start) / step); f32, i32, u8 or bool.
+ * @example arange(2, 8, 2); // [2, 4, 6]
+ */
 export function arange(start: number, stop: number, step = 1, options: TensorOptions = {}): Tensor {
   for (const [name, value] of Object.entries({ start, stop, step })) checkArgument('arange', name, value, kinds.number);
   const checked = checkOptions('arange', options, tensorOptions);
@@ -119,8 +137,7 @@ export interface LogspaceOptions extends LinspaceOptions {
 /**
  * `count` numbers base^start to base^stop whose logarithms are evenly spaced.
  * @returns [count]; f32, i32, u8 or bool
- * @example
- * logspace(0, 3, 4); // [1, 10, 100, 1000]
+ * @example logspace(0, 3, 4); // [1, 10, 100, 1000]
  */
 export function logspace(start: number, stop: number, count: number, options: LogspaceOptions = {}): Tensor {
   const known: OptionKinds<LogspaceOptions> = { ...linspaceOptions, base: kinds.finite };

@@ -79,6 +79,7 @@ export function activeScope(): Scope | undefined {
  * generators: a result that holds one is refused where the scope has tensors to free, since they may be hidden in it.
  * `fn` must be synchronous; for async code open a scope with `openScope`.
  * @throws ArgumentError for a result that may hide tensors, with the path to the part that may; all tensors are freed then
+ * @example scope(() => sum(square(tensor([1, 2, 3])))); // 14
  */
 export function scope<T>(fn: () => T): T {
   const inner = new Scope(active);
@@ -111,7 +112,14 @@ export function scratch<T>(fn: () => T): T {
   }
 }
 
-/** A scope to open and close by hand: `const s = openScope(); s.run(() => ...); await ...; s.close()`. */
+/**
+ * A scope to open and close by hand: `const s = openScope(); s.run(() => ...); await ...; s.close()`.
+ * @example
+ * const s = openScope();
+ * const x = s.run(() => square(tensor([1, 2])));
+ * s.close();
+ * x.disposed; // true
+ */
 export function openScope(): Scope {
   return new Scope(active);
 }
@@ -119,6 +127,12 @@ export function openScope(): Scope {
 /**
  * Takes tensors out of every scope: they live until they are disposed. Returns its argument, in which it finds tensors as `scope` does.
  * @throws ArgumentError for a value that may hide tensors, with the path to the part that may
+ * @example
+ * const kept = [];
+ * scope(() => {
+ *   kept.push(keep(ones([2])));
+ * });
+ * kept[0].disposed; // false
  */
 export function keep<T>(value: T): T {
   const { tensors, hidden } = new TensorSearch(value, 'value', isLeaf);

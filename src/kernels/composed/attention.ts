@@ -77,8 +77,10 @@ const attentionOptions: OptionKinds<AttentionOptions> = {
  * @throws ShapeError for shapes that do not fit, channels that `heads` does not divide, or a mask that does not
  * broadcast; DtypeError for a mask that is not bool
  * @example
- * const y = attention(q, k, v, { heads: 8, causal: true });
- * const padded = attention(q, k, v, { heads: 8, mask: reshape(less(position, lengths), [n, 1, 1, keys]) });
+ * const q = randn([1, 4, 8], { seed: 1 });
+ * attention(q, q, q, { heads: 2, causal: true }).shape; // [1, 4, 8]
+ * const mask = tensor([[[[1, 1, 1, 0]]]], { dtype: 'bool' }); // the last key counts for no query
+ * attention(q, q, q, { heads: 2, mask }).shape; // [1, 4, 8]
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   const device = checkActivations('attention', [q, k, v]);

@@ -26,8 +26,8 @@ const choiceOptions: OptionKinds<RandomIntegerOptions> = { ...drawOptions, devic
  * @returns bool; cast it to f32 for a mask of 0 and 1
  * @throws ArgumentError for a number outside [0, 1]
  * @example
- * bernoulli(0.25, [8], { seed: 1 });
- * where(bernoulli(p, p.shape, { seed: 1 }), a, b); // a choice for each element
+ * bernoulli(0.5, [5], { seed: 3 }); // [false, true, true, true, false]
+ * where(bernoulli(0.5, [5], { seed: 3 }), ones([5]), 0); // [0, 1, 1, 1, 0]
  */
 export function bernoulli(p: number | Tensor, shape: Shape, options: RandomIntegerOptions): Tensor {
   if (!Tensor.is(p) && !(typeof p === 'number' && p >= 0 && p <= 1))

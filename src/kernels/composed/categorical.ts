@@ -23,8 +23,7 @@ export const categoricalOp = declareOp({
  * device; the softmax may be rounded differently, which changes the choice only where two classes nearly tie.
  * @param logits [..., classes], f32; -Infinity for a class of probability 0. For probabilities p, log(p).
  * @returns i32 [...]
- * @example
- * categorical(log(tensor([[0.5, 0.5], [0, 1]])), { seed: 1 }); // [0 or 1, 1]
+ * @example categorical(log(tensor([[0.1, 0.9], [0.9, 0.1]])), { seed: 1 }); // [1, 0]
  */
 export function categorical(logits: Tensor, options: DrawOptions): Tensor {
   const device = checkOperands('categorical', [logits]);

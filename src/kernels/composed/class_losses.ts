@@ -24,8 +24,7 @@ const nllLossOptions: OptionKinds<NllLossOptions> = { ...reductionOptions, weigh
  * @param logProbabilities [N, classes]
  * @param labels i32 [N]
  * @throws ValueError for a label outside [0, classes)
- * @example
- * const loss = nllLoss(logSoftmax(logits), labels);
+ * @example nllLoss(logSoftmax(tensor([[2, 0, 0]])), tensor([0], { dtype: 'i32' })); // 0.2395
  */
 export function nllLoss(logProbabilities: Tensor, labels: Tensor, options: NllLossOptions = {}): Tensor {
   checkClasses('nllLoss', 'logProbabilities', logProbabilities, labels);

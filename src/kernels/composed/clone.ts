@@ -16,8 +16,7 @@ export const cloneOp = declareOp({
 
 /**
  * A copy in memory of its own. Gradients and tangents pass through it; `clone(detach(x))` is a copy without either.
- * @example
- * const before = clone(detach(weight)); // stays as it is while an optimiser changes the weight
+ * @example clone(tensor([1, 2])); // [1, 2]
  */
 export function clone(x: Tensor): Tensor;
 export function clone(x: Tensor, ...extra: unknown[]): Tensor {
@@ -32,8 +31,10 @@ export function clone(x: Tensor, ...extra: unknown[]): Tensor {
  * x as a constant: no gradient flows through the result and it has no tangent in forward mode, so it has the part of
  * `stopGradient` in JAX. It shares the memory of x: what is written to one is read from the other.
  * @example
- * // The straight-through estimator: the value of f(x), the gradient of x.
- * add(x, detach(sub(f(x), x)));
+ * const x = tensor([0.4, 1.6], { requiresGrad: true });
+ * const y = add(x, detach(sub(round(x), x))); // straight through: the value of round, the gradient of x
+ * y; // [0, 2]
+ * gradients(sum(y), [x]); // [[1, 1]]
  */
 export function detach(x: Tensor): Tensor;
 export function detach(x: Tensor, ...extra: unknown[]): Tensor {

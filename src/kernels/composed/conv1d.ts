@@ -34,8 +34,7 @@ const conv1dOptions: OptionKinds<Conv1dOptions> = {
  * @param x [N, L, Cin], f32, or on CUDA bf16
  * @param weight [Cout, k, Cin / groups], of x's dtype, or f32
  * @returns [N, L', Cout], L' = floor((L + 2 padding - dilation (k - 1) - 1) / stride) + 1
- * @example
- * const y = conv1d(x, weight, { padding: 1 }); // weight [Cout, 3, Cin]
+ * @example conv1d(tensor([[[1], [2], [3]]]), tensor([[[1], [1]]])); // [[[3], [5]]]
  */
 export function conv1d(x: Tensor, weight: Tensor, options: Conv1dOptions = {}): Tensor {
   checkSequences('conv1d', x, weight);
@@ -64,8 +63,7 @@ const convTranspose1dOptions: OptionKinds<ConvTranspose1dOptions> = { ...conv1dO
  * @param x [N, L, Cin], f32, or on CUDA bf16; L at least 1
  * @param weight [Cin, k, Cout / groups], of x's dtype, or f32
  * @returns [N, L', Cout], L' = (L - 1) stride - 2 padding + dilation (k - 1) + outputPadding + 1
- * @example
- * const doubled = convTranspose1d(x, weight, { stride: 2, padding: 1 }); // weight [Cin, 4, Cout]
+ * @example convTranspose1d(tensor([[[1], [2]]]), ones([1, 2, 1]), { stride: 2 }); // [[[1], [1], [2], [2]]]
  */
 export function convTranspose1d(x: Tensor, weight: Tensor, options: ConvTranspose1dOptions = {}): Tensor {
   checkSequences('convTranspose1d', x, weight);

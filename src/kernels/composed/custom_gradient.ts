@@ -37,10 +37,12 @@ const customGradientOptions: OptionKinds<CustomGradientOptions> = { name: kinds.
  * @returns the function; it takes the same tensors as `forward`
  * @throws ShapeError in backward for a gradient that does not fit its input
  * @example
- * // Rounds, and passes the gradient straight through.
  * const roundThrough = customGradient((x) => round(x), (gradient) => gradient);
- * // The identity, whose gradient changes its sign.
  * const reverse = customGradient((x) => x, (gradient) => neg(gradient));
+ * const x = tensor([0.4, 1.6], { requiresGrad: true });
+ * roundThrough(x); // [0, 2]
+ * gradients(sum(roundThrough(x)), [x]); // [[1, 1]]
+ * gradients(sum(reverse(x)), [x]); // [[-1, -1]]
  */
 export function customGradient<Output extends Tensor | Tensor[]>(
   forward: (...inputs: Tensor[]) => Output,

@@ -98,26 +98,19 @@ export type DefinedOp<Options, Output> = (
  * a place in the gradient graph. Kernels are compiled at their first use, kept in the cache of kernels, and take part in recording.
  * @throws ArgumentError for a definition that does not fit, such as a signature that differs from the kernel's prototype
  * @example
- * const cube = defineOp({
- *   name: 'cube',
- *   kernels: { cube: 'ptr ptr i32' },
+ * const twice = defineOp({
+ *   name: 'twice',
+ *   kernels: { twice: 'ptr ptr i32' },
  *   c: `#include "pool.h"
- *     KERNEL void cube(const float *x, float *y, int32_t n) {
- *       for (int32_t i = 0; i < n; i++) y[i] = x[i] * x[i] * x[i];
- *     }`,
- *   cuda: `#include "common.cuh"
- *     KERNEL cube(const float *x, float *y, int n) {
- *       u32 i = thread_number();
- *       if (i < (u32)n) y[i] = x[i] * x[i] * x[i];
- *     }`,
+ *     KERNEL void twice(const float *x, float *y, int32_t n) { for (int32_t i = 0; i < n; i++) y[i] = 2 * x[i]; }`,
  *   forward({ empty, launch }, [x]) {
  *     const y = empty(x.shape);
- *     launch('cube', [x, y, x.size], { threads: x.size });
+ *     launch('twice', [x, y, x.size], { threads: x.size });
  *     return y;
  *   },
- *   backward: (_, gradient, { inputs: [x] }) => [mul(gradient, mul(square(x), 3))],
+ *   backward: (_, gradient) => [mul(gradient, 2)],
  * });
- * const y = cube(x);
+ * twice(tensor([1, 2])); // [2, 4]
  */
 export function defineOp<Options = undefined, Output extends Tensor | Tensor[] = Tensor>(
   definition: OpDefinition<Options, Output>,

@@ -51,8 +51,7 @@ export const diagonalOp = declareOp<{ offset: number; shape: Shape }>({
  * A diagonal of each matrix.
  * @param x [..., R, C]
  * @returns [..., length of the diagonal]; no elements for an offset beyond the matrix
- * @example
- * diagonal(zeros([8, 3, 3])).shape; // [8, 3]
+ * @example diagonal(tensor([[1, 2], [3, 4]])); // [1, 4]
  */
 export function diagonal(x: Tensor, options?: DiagonalOptions): Tensor;
 export function diagonal(x: Tensor, options: DiagonalOptions = {}, ...extra: unknown[]): Tensor {
@@ -74,8 +73,7 @@ export const diagEmbedOp = declareOp<number>({
  * Square matrices with the elements of x on a diagonal, and 0 elsewhere.
  * @param x [..., n]
  * @returns [..., n + |offset|, n + |offset|]
- * @example
- * diagEmbed(ones([8, 3])).shape; // [8, 3, 3]: eight identity matrices
+ * @example diagEmbed(tensor([[1, 2], [3, 4]])); // [[[1, 0], [0, 2]], [[3, 0], [0, 4]]]
  */
 export function diagEmbed(x: Tensor, options?: DiagonalOptions): Tensor;
 export function diagEmbed(x: Tensor, options: DiagonalOptions = {}, ...extra: unknown[]): Tensor {
@@ -110,8 +108,7 @@ export function diag(x: Tensor, options: DiagonalOptions = {}, ...extra: unknown
  * The sum of a diagonal of each matrix. x is f32, or on CUDA bf16.
  * @param x [..., R, C]
  * @returns [...]
- * @example
- * trace(tensor([[1, 2], [3, 4]])).item(); // 5
+ * @example trace(tensor([[1, 2], [3, 4]])); // 5
  */
 export function trace(x: Tensor, options?: DiagonalOptions): Tensor;
 export function trace(x: Tensor, options: DiagonalOptions = {}, ...extra: unknown[]): Tensor {

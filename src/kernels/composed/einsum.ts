@@ -80,9 +80,10 @@ function outputLabels(equation: string, { inputs, output }: Equation, stretched:
  * @param operands f32, or on CUDA bf16
  * @throws ArgumentError for an equation that cannot be read; ShapeError for extents that do not fit
  * @example
- * einsum('ij,jk->ik', a, b); // the product of matrices
- * einsum('bhqd,bhkd->bhqk', queries, keys);
- * einsum('ii', matrix); // the trace
+ * const a = tensor([[1, 2], [3, 4]]);
+ * einsum('ij,jk->ik', a, a); // [[7, 10], [15, 22]]
+ * einsum('ii', a); // 5
+ * einsum('bhqd,bhkd->bhqk', ones([2, 4, 8, 3]), ones([2, 4, 5, 3])).shape; // [2, 4, 8, 5]
  */
 export function einsum(equation: string, ...operands: Tensor[]): Tensor {
   checkCount('einsum', operands);

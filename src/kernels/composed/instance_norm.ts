@@ -30,8 +30,7 @@ const instanceNormOptions: OptionKinds<InstanceNormOptions> = {
  * Source: Ulyanov, Vedaldi and Lempitsky, Instance Normalization (2016).
  * @param x [N, ..., C] of at least three axes; f32, or on CUDA bf16
  * @throws ShapeError for samples of fewer than two positions, as in PyTorch
- * @example
- * const y = instanceNorm(images, { weight: ones([channels]), bias: zeros([channels]) });
+ * @example instanceNorm(reshape(arange(0, 4), [1, 2, 2, 1])); // [[[[-1.342], [-0.4472]], [[0.4472], [1.342]]]]
  */
 export function instanceNorm(x: Tensor, options: InstanceNormOptions = {}): Tensor {
   const device = checkActivations('instanceNorm', [x]);

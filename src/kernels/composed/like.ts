@@ -33,13 +33,19 @@ function filledLike(op: string, x: Tensor, value: number, options: TensorOptions
   return inDtype(createFilled(op, x.shape, value, { device: wanted.device, dtype }), wanted);
 }
 
-/** Every element 0, in the shape of x; dtype and device are those of x unless given. */
+/**
+ * Every element 0, in the shape of x; dtype and device are those of x unless given.
+ * @example zerosLike(tensor([1, 2, 3])); // [0, 0, 0]
+ */
 export function zerosLike(x: Tensor, options: TensorOptions = {}): Tensor {
   const wanted = optionsLike('zerosLike', x, options);
   return zeros(x.shape, wanted);
 }
 
-/** Every element 1, in the shape of x; dtype and device are those of x unless given. */
+/**
+ * Every element 1, in the shape of x; dtype and device are those of x unless given.
+ * @example onesLike(tensor([1, 2, 3])); // [1, 1, 1]
+ */
 export function onesLike(x: Tensor, options: TensorOptions = {}): Tensor {
   return filledLike('onesLike', x, 1, options);
 }
@@ -47,8 +53,7 @@ export function onesLike(x: Tensor, options: TensorOptions = {}): Tensor {
 /**
  * Every element `value`, in the shape of x; dtype and device are those of x unless given.
  * @throws ValueError for a value that an integer dtype cannot hold
- * @example
- * fullLike(x, 0.5);
+ * @example fullLike(tensor([1, 2, 3]), 7); // [7, 7, 7]
  */
 export function fullLike(x: Tensor, value: number, options: TensorOptions = {}): Tensor {
   return filledLike('fullLike', x, value, options);
@@ -69,8 +74,7 @@ function drawnLike(
 
 /**
  * Standard normal numbers in the shape and dtype of x: those of `randn` with the same options.
- * @example
- * const noisy = add(x, mul(randnLike(x, { seed: 1 }), 0.1));
+ * @example randnLike(tensor([1, 2, 3]), { seed: 1 }); // [0.3804, 0.7686, 0.3949]
  */
 export function randnLike(x: Tensor, options: RandomOptions): Tensor {
   return drawnLike('randnLike', randn, x, options);
@@ -79,6 +83,7 @@ export function randnLike(x: Tensor, options: RandomOptions): Tensor {
 /**
  * Uniform numbers in [0, 1) in the shape and dtype of x: those of `uniform` with the same options. bf16 and f16 round the
  * largest to 1.
+ * @example uniformLike(tensor([1, 2, 3]), { seed: 1 }); // [0.8903, 0.5127, 0.8993]
  */
 export function uniformLike(x: Tensor, options: RandomOptions): Tensor {
   return drawnLike('uniformLike', uniform, x, options);

@@ -37,8 +37,7 @@ function checkPair(op: string, a: Tensor, b: Tensor): void {
 /**
  * |prediction - target| of two tensors of the same shape: the mean over all elements, the sum, or every element. The
  * gradient where both are equal is 0.
- * @example
- * l1Loss(tensor([1, 2]), tensor([0, 4])).item(); // 1.5
+ * @example l1Loss(tensor([1, 2]), tensor([2, 4])); // 1.5
  */
 export function l1Loss(prediction: Tensor, target: Tensor, options: ReductionOptions = {}): Tensor {
   checkPair('l1Loss', prediction, target);
@@ -54,8 +53,7 @@ export interface HuberLossOptions extends ReductionOptions {
 /**
  * d^2 / 2 for differences |d| up to `delta`, and delta (|d| - delta / 2) beyond, of two tensors of the same shape: the
  * mean over all elements, the sum, or every element (Huber 1964).
- * @example
- * huberLoss(tensor([0, 3]), tensor([1, 0]), { reduction: 'none' }); // 0.5, 2.5
+ * @example huberLoss(tensor([0, 0]), tensor([0.5, 3]), { reduction: 'none' }); // [0.125, 2.5]
  */
 export function huberLoss(prediction: Tensor, target: Tensor, options: HuberLossOptions = {}): Tensor {
   checkPair('huberLoss', prediction, target);
@@ -72,8 +70,7 @@ export interface SmoothL1LossOptions extends ReductionOptions {
 /**
  * huberLoss divided by its delta, here called `beta`: d^2 / (2 beta) for differences |d| up to `beta`, and
  * |d| - beta / 2 beyond.
- * @example
- * smoothL1Loss(tensor([0, 3]), tensor([1, 0]), { beta: 2, reduction: 'none' }); // 0.25, 2
+ * @example smoothL1Loss(tensor([0, 0]), tensor([0.5, 3]), { reduction: 'none' }); // [0.125, 2.5]
  */
 export function smoothL1Loss(prediction: Tensor, target: Tensor, options: SmoothL1LossOptions = {}): Tensor {
   checkPair('smoothL1Loss', prediction, target);
@@ -105,7 +102,8 @@ export interface BinaryCrossEntropyOptions extends ReductionOptions {
  * @param logits any shape
  * @param targets probabilities in [0, 1], of the shape of the logits; not checked
  * @example
- * const loss = binaryCrossEntropyWithLogits(logits, targets, { positiveWeight: tensor([3]) });
+ * const logits = tensor([0, 2]);
+ * binaryCrossEntropyWithLogits(logits, tensor([1, 1]), { reduction: 'none' }); // [0.6931, 0.1269]
  */
 export function binaryCrossEntropyWithLogits(
   logits: Tensor,
@@ -179,7 +177,8 @@ export interface KlDivergenceOptions {
  * @param input any shape
  * @param target of the shape of `input`
  * @example
- * const loss = klDivergence(logSoftmax(student), softmax(teacher), { reduction: 'batchMean' });
+ * const input = log(tensor([0.5, 0.5]));
+ * klDivergence(input, tensor([0.9, 0.1]), { reduction: 'sum' }); // 0.3681
  */
 export function klDivergence(input: Tensor, target: Tensor, options: KlDivergenceOptions = {}): Tensor {
   checkPair('klDivergence', input, target);
@@ -205,8 +204,7 @@ export interface CosineSimilarityOptions extends AxisOptions {
  * @param a any shape but a scalar
  * @param b of the same shape
  * @returns the shape without that axis
- * @example
- * cosineSimilarity(tensor([[1, 0]]), tensor([[3, 4]])); // [0.6]
+ * @example cosineSimilarity(tensor([1, 0]), tensor([1, 1])); // 0.7071
  */
 export function cosineSimilarity(a: Tensor, b: Tensor, options: CosineSimilarityOptions = {}): Tensor {
   checkPair('cosineSimilarity', a, b);
@@ -234,8 +232,7 @@ export interface CosineEmbeddingLossOptions extends ReductionOptions {
  * @param a [N, C], or one vector [C]
  * @param b of the same shape
  * @param target f32 [N], or [] for one vector, of 1 and -1; any other number counts as -1 (PyTorch: as a loss of 0)
- * @example
- * const loss = cosineEmbeddingLoss(images, texts, tensor([1, -1]), { margin: 0.2 });
+ * @example cosineEmbeddingLoss(tensor([[1, 0]]), tensor([[1, 1]]), tensor([1])); // 0.2929
  */
 export function cosineEmbeddingLoss(
   a: Tensor,

@@ -17,8 +17,7 @@ import { checkActivations, checkOperands, checkSameDevice, checkSameDtype } from
  * @param mask bool, in a shape that broadcasts to x's
  * @param value a number, or a tensor of x's dtype in a shape that broadcasts to x's
  * @throws ShapeError for a mask or a value that would stretch x
- * @example
- * const scores = maskedFill(x, equal(tokens, 0), -Infinity);
+ * @example maskedFill(tensor([1, 2, 3]), tensor([true, false, true], { dtype: 'bool' }), 0); // [0, 2, 0]
  */
 export function maskedFill(x: Tensor, mask: Tensor, value: Operand): Tensor;
 export function maskedFill(x: Tensor, mask: Tensor, value: Operand, ...extra: unknown[]): Tensor {
@@ -48,8 +47,7 @@ function stretchesTo({ shape, rank }: Tensor, x: Tensor): boolean {
  * @param mask bool, of one axis or several; its shape is that of as many axes of x from the named one on (default 0)
  * @returns x's shape with those axes replaced by one, of as many elements as are true
  * @throws RecordingError while work is recorded, because the shape of the result depends on the values
- * @example
- * booleanMask(x, greater(x, 0)); // the positive elements, in one list
+ * @example booleanMask(tensor([1, 2, 3]), tensor([true, false, true], { dtype: 'bool' })); // [1, 3]
  */
 export function booleanMask(x: Tensor, mask: Tensor, options: AxisOptions = {}): Tensor {
   checkSameDtype('booleanMask', [x]);

@@ -22,8 +22,7 @@ const medianOptions: OptionKinds<MedianOptions> = { ...axisOptions, keepDims: ki
  * NaN if any element is NaN.
  * @param x f32
  * @throws ShapeError if there are no elements, or for an axis that does not exist
- * @example
- * median(tensor([4, 1, 3, 2])).item(); // 2
+ * @example median(tensor([3, 1, 2])); // 2
  */
 export function median(x: Tensor, options: MedianOptions = {}): Tensor {
   checkOperands('median', [x]);

@@ -19,8 +19,7 @@ export const nonzeroOp = declareOp({
  * @param x any dtype
  * @returns i32 [count, rank of x]
  * @throws RecordingError while work is recorded, because the shape of the result depends on the values
- * @example
- * nonzero(tensor([[0, 7], [8, 9]])); // [[0, 1], [1, 0], [1, 1]]
+ * @example nonzero(tensor([[0, 7], [8, 9]])); // [[0, 1], [1, 0], [1, 1]]
  */
 export function nonzero(x: Tensor): Tensor;
 export function nonzero(x: Tensor, ...extra: unknown[]): Tensor {
@@ -37,16 +36,14 @@ export function nonzero(x: Tensor, ...extra: unknown[]): Tensor {
  * `torch.where` give them with a condition alone.
  * @param condition bool
  * @throws RecordingError while work is recorded, because the shape of the result depends on the values
- * @example
- * const [rows, columns] = where(greater(matrix, 0));
+ * @example where(greater(tensor([[1, 5], [7, 0]]), 4)); // [[0, 1], [1, 0]]
  */
 export function where(condition: Tensor): Tensor[];
 /**
  * condition ? a : b, broadcast together.
  * @param condition bool
  * @param a f32, or on CUDA bf16; a number stands for a tensor, as for `b`
- * @example
- * where(greater(x, 0), x, 0);
+ * @example where(greater(tensor([-1, 2]), 0), tensor([-1, 2]), 0); // [0, 2]
  */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor;
 export function where(condition: Tensor, ...operands: unknown[]): Tensor | Tensor[] {

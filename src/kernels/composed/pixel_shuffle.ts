@@ -12,8 +12,7 @@ import { checkSameDtype } from '../op.ts';
  * order; TensorFlow's `depth_to_space` has c last instead.
  * @param factor f, a whole number >= 1
  * @throws ShapeError unless the channels can be divided by f^2
- * @example
- * pixelShuffle(zeros([8, 16, 16, 12]), 2).shape; // [8, 32, 32, 3]
+ * @example pixelShuffle(reshape(arange(0, 4), [1, 1, 1, 4]), 2); // [[[[0], [1]], [[2], [3]]]]
  */
 export function pixelShuffle(x: Tensor, factor: number): Tensor;
 export function pixelShuffle(x: Tensor, factor: number, ...extra: unknown[]): Tensor {
@@ -33,8 +32,7 @@ export function pixelShuffle(x: Tensor, factor: number, ...extra: unknown[]): Te
  * The reverse of `pixelShuffle`: [N, H f, W f, C] to [N, H, W, C f^2], in the same order of channels.
  * @param factor f, a whole number >= 1
  * @throws ShapeError unless height and width can be divided by f
- * @example
- * pixelUnshuffle(zeros([8, 32, 32, 3]), 2).shape; // [8, 16, 16, 12]
+ * @example pixelUnshuffle(reshape(arange(0, 4), [1, 2, 2, 1]), 2); // [[[[0, 1, 2, 3]]]]
  */
 export function pixelUnshuffle(x: Tensor, factor: number): Tensor;
 export function pixelUnshuffle(x: Tensor, factor: number, ...extra: unknown[]): Tensor {

@@ -32,8 +32,7 @@ const pool1dOptions: OptionKinds<Pool1dOptions> = {
  * The maximum of every window of sequences: see maxPool2d.
  * @param x [N, L, C]
  * @returns [N, L', C], L' = floor((L + 2 padding - kernel) / stride) + 1
- * @example
- * const half = maxPool1d(x, { kernel: 2 });
+ * @example maxPool1d(tensor([[[1], [3], [5], [7]]]), { kernel: 2, stride: 2 }); // [[[3], [7]]]
  */
 export function maxPool1d(x: Tensor, options: Pool1dOptions): Tensor {
   const checked = checkOptions('maxPool1d', options, pool1dOptions, ['kernel']);
@@ -44,8 +43,7 @@ export function maxPool1d(x: Tensor, options: Pool1dOptions): Tensor {
  * The mean of every window of sequences: see averagePool2d.
  * @param x [N, L, C]
  * @returns [N, L', C], L' = floor((L + 2 padding - kernel) / stride) + 1
- * @example
- * const half = averagePool1d(x, { kernel: 2 });
+ * @example averagePool1d(tensor([[[1], [3], [5], [7]]]), { kernel: 2, stride: 2 }); // [[[2], [6]]]
  */
 export function averagePool1d(x: Tensor, options: AveragePool1dOptions): Tensor {
   const known: OptionKinds<AveragePool1dOptions> = { ...pool1dOptions, countIncludePad: kinds.boolean };
@@ -73,8 +71,7 @@ function onRow(
  * The mean over all pixels of each image.
  * @param x [N, H, W, C], f32, or on CUDA bf16; NaN if there are no pixels
  * @returns [N, C]
- * @example
- * const logits = matmul(globalAveragePool2d(features), weight);
+ * @example globalAveragePool2d(reshape(arange(0, 8), [1, 2, 2, 2])); // [[3, 4]]
  */
 export function globalAveragePool2d(x: Tensor): Tensor;
 export function globalAveragePool2d(x: Tensor, ...extra: unknown[]): Tensor {

@@ -20,8 +20,7 @@ function both(a: Tensor, b: Tensor): string {
  * @param a [M]; f32, or on CUDA bf16
  * @param b [N]
  * @returns [M, N]
- * @example
- * outer(tensor([1, 2]), tensor([3, 4, 5])); // [[3, 4, 5], [6, 8, 10]]
+ * @example outer(tensor([1, 2]), tensor([3, 4])); // [[3, 4], [6, 8]]
  */
 export function outer(a: Tensor, b: Tensor): Tensor;
 export function outer(a: Tensor, b: Tensor, ...extra: unknown[]): Tensor {
@@ -36,8 +35,7 @@ export function outer(a: Tensor, b: Tensor, ...extra: unknown[]): Tensor {
  * @param a [K]; f32, or on CUDA bf16
  * @param b [K]
  * @returns a scalar
- * @example
- * dot(tensor([1, 2]), tensor([3, 4])).item(); // 11
+ * @example dot(tensor([1, 2, 3]), tensor([4, 5, 6])); // 32
  */
 export function dot(a: Tensor, b: Tensor): Tensor;
 export function dot(a: Tensor, b: Tensor, ...extra: unknown[]): Tensor {
@@ -51,8 +49,7 @@ export function dot(a: Tensor, b: Tensor, ...extra: unknown[]): Tensor {
  * The sum of the products along one axis, by default the last; the other axes broadcast.
  * @param a f32, or on CUDA bf16
  * @param options.axis an axis of the broadcast shape, in which it has one extent or 1
- * @example
- * vecdot(tensor([[1, 2], [3, 4]]), tensor([1, 10])); // [21, 43]
+ * @example vecdot(tensor([[1, 2], [3, 4]]), tensor([1, 1])); // [3, 7]
  */
 export function vecdot(a: Tensor, b: Tensor, options: AxisOptions = {}): Tensor {
   checkActivations('vecdot', [a, b]);
@@ -89,7 +86,8 @@ function axesOf(a: Tensor, b: Tensor, axes: unknown): [number[], number[]] {
  * @returns the other axes of a, then those of b
  * @throws ShapeError for pairs of different extents, unless one is 1, which is repeated
  * @example
- * tensordot(x, weight, [[1, 2], [0, 1]]); // x [N, H, W, C], weight [H, W, D] -> [N, C, D]
+ * tensordot(tensor([[1, 2], [3, 4]]), tensor([[1, 0], [0, 1]])); // 5
+ * tensordot(ones([8, 2, 2, 3]), ones([2, 2, 5]), [[1, 2], [0, 1]]).shape; // [8, 3, 5]
  */
 export function tensordot(
   a: Tensor,

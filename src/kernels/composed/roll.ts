@@ -64,7 +64,7 @@ function rollBy(x: Tensor, shifts: readonly Shift[]): Tensor {
  * @param options.axes default: x is flattened, rolled and given its shape again
  * @example
  * roll(tensor([1, 2, 3, 4]), 1); // [4, 1, 2, 3]
- * roll(images, [-4, -4], { axes: [1, 2] }); // images [N, H, W, C], moved up and to the left
+ * roll(tensor([[1, 2], [3, 4]]), [0, 1], { axes: [0, 1] }); // [[2, 1], [4, 3]]
  */
 export function roll(x: Tensor, shifts: number | readonly number[], options?: AxesOptions): Tensor;
 export function roll(

@@ -66,8 +66,7 @@ export function listOfTensors(op: string, tensors: unknown): readonly Tensor[] {
  * Joins tensors of one shape along a new axis.
  * @param axis the place of the new axis in the result; negative ones count from its end
  * @returns for n tensors [A, B]: [n, A, B] with axis 0, [A, B, n] with axis -1
- * @example
- * stack([tensor([1, 2]), tensor([3, 4])]); // [[1, 2], [3, 4]]
+ * @example stack([tensor([1, 2]), tensor([3, 4])]); // [[1, 2], [3, 4]]
  */
 export function stack(tensors: readonly Tensor[], axis?: number): Tensor;
 export function stack(tensors: readonly Tensor[], axis = 0, ...extra: unknown[]): Tensor {
@@ -159,8 +158,7 @@ export function flatten(x: Tensor, options: FlattenOptions = {}, ...extra: unkno
 /**
  * Splits one axis into several, in row-major order. A view; the reverse of `flatten`.
  * @param sizes the extents of the new axes, whose product is that of the axis; one may be -1
- * @example
- * unflatten(zeros([2, 12]), 1, [3, -1]).shape; // [2, 3, 4]
+ * @example unflatten(ones([6, 2]), 0, [2, 3]).shape; // [2, 3, 2]
  */
 export function unflatten(x: Tensor, axis: number, sizes: Shape): Tensor;
 export function unflatten(x: Tensor, axis: number, sizes: Shape, ...extra: unknown[]): Tensor {
@@ -200,8 +198,7 @@ function inAxisOrder(x: Tensor, axes: readonly number[]): Tensor {
  * Moves axes to other places; the others keep their order.
  * @param source one axis, or several
  * @param destination their places in the result, as many as `source`
- * @example
- * moveAxis(zeros([8, 32, 32, 3]), -1, 1).shape; // [8, 3, 32, 32]
+ * @example moveAxis(ones([2, 3, 4]), 0, 2).shape; // [3, 4, 2]
  */
 export function moveAxis(
   x: Tensor,
@@ -229,8 +226,7 @@ export function moveAxis(
 
 /**
  * Exchanges two axes. A scalar has none (in PyTorch it may be given axis 0).
- * @example
- * swapAxes(zeros([2, 3, 4]), 0, -1).shape; // [4, 3, 2]
+ * @example swapAxes(ones([2, 3, 4]), 0, 2).shape; // [4, 3, 2]
  */
 export function swapAxes(x: Tensor, first: number, second: number): Tensor;
 export function swapAxes(x: Tensor, first: number, second: number, ...extra: unknown[]): Tensor {
@@ -246,7 +242,7 @@ export function swapAxes(x: Tensor, first: number, second: number, ...extra: unk
  * Reverses the order of the elements along axes: those given, or all.
  * @example
  * flip(tensor([1, 2, 3])); // [3, 2, 1]
- * flip(images, { axes: 2 }); // images [N, H, W, C], mirrored
+ * flip(tensor([[1, 2], [3, 4]]), { axes: 1 }); // [[2, 1], [4, 3]]
  */
 export function flip(x: Tensor, options?: AxesOptions): Tensor;
 export function flip(x: Tensor, options: AxesOptions = {}, ...extra: unknown[]): Tensor {
@@ -268,8 +264,9 @@ export function flip(x: Tensor, options: AxesOptions = {}, ...extra: unknown[]):
  * @param options.axis default 0
  * @throws ShapeError for an index outside the axis
  * @example
- * select(x, -1); // the last row
- * select(x, 0, { axis: 1 }); // the first column
+ * const x = tensor([[1, 2], [3, 4]]);
+ * select(x, -1); // [3, 4]
+ * select(x, 0, { axis: 1 }); // [1, 3]
  */
 export function select(x: Tensor, index: number, options?: AxisOptions): Tensor;
 export function select(x: Tensor, index: number, options: AxisOptions = {}, ...extra: unknown[]): Tensor {
@@ -295,8 +292,7 @@ export function select(x: Tensor, index: number, options: AxisOptions = {}, ...e
 /**
  * Cuts an axis into at most `count` parts of equal extent, the last of which may be smaller, as in PyTorch. `split`
  * takes the extents themselves.
- * @example
- * chunk(zeros([7, 2]), 3, 0).map((part) => part.shape[0]); // 3, 3, 1
+ * @example chunk(tensor([1, 2, 3, 4, 5]), 2, 0); // [[1, 2, 3], [4, 5]]
  */
 export function chunk(x: Tensor, count: number, axis: number): Tensor[];
 export function chunk(x: Tensor, count: number, axis: number, ...extra: unknown[]): Tensor[] {
@@ -318,7 +314,7 @@ export function chunk(x: Tensor, count: number, axis: number, ...extra: unknown[
  * @param repeats one whole number >= 0 for each axis; a longer list adds axes at the front, a shorter one, or a single
  * number, belongs to the last axes
  * @example
- * tile(tensor([1, 2, 3]), 2); // [1, 2, 3, 1, 2, 3]
+ * tile(tensor([1, 2]), 2); // [1, 2, 1, 2]
  * tile(tensor([1, 2]), [2, 2]); // [[1, 2, 1, 2], [1, 2, 1, 2]]
  */
 export function tile(x: Tensor, repeats: number | readonly number[]): Tensor;
@@ -349,7 +345,7 @@ export function tile(x: Tensor, repeats: number | readonly number[], ...extra: u
  * @param options.axis the axis along which to repeat; without it x is flattened first
  * @example
  * repeatInterleave(tensor([1, 2]), 2); // [1, 1, 2, 2]
- * repeatInterleave(zeros([2, 3]), 4, { axis: 0 }).shape; // [8, 3]
+ * repeatInterleave(tensor([[1, 2]]), 2, { axis: 0 }); // [[1, 2], [1, 2]]
  */
 export function repeatInterleave(x: Tensor, repeats: number, options?: AxisOptions): Tensor;
 export function repeatInterleave(x: Tensor, repeats: number, options: AxisOptions = {}, ...extra: unknown[]): Tensor {
@@ -383,7 +379,9 @@ export interface MeshgridOptions {
  * @param vectors [A], [B], [C], ... of one dtype
  * @returns one tensor for each vector, [B, A, C, ...], or [A, B, C, ...] with indexing 'ij'
  * @example
- * const [x, y] = meshgrid([arange(0, 3), arange(0, 2)]); // x[i][j] = j, y[i][j] = i, both [2, 3]
+ * const [x, y] = meshgrid([arange(0, 3), arange(0, 2)]);
+ * x; // [[0, 1, 2], [0, 1, 2]]
+ * y; // [[0, 0, 0], [1, 1, 1]]
  */
 export function meshgrid(vectors: readonly Tensor[], options?: MeshgridOptions): Tensor[];
 export function meshgrid(vectors: readonly Tensor[], options: MeshgridOptions = {}, ...extra: unknown[]): Tensor[] {

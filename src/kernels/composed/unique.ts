@@ -32,10 +32,7 @@ export interface Unique {
  * them, and so it cannot be recorded.
  * @param x f32 or i32 of any shape
  * @throws RecordingError while work is recorded; DtypeError for another dtype
- * @example
- * const { values, counts } = unique(tensor([3, 1, 3]));
- * values.dataSync(); // 1, 3
- * counts.dataSync(); // 1, 2
+ * @example unique(tensor([3, 1, 3, 2])); // { values: [1, 2, 3], inverse: [2, 0, 2, 1], counts: [1, 1, 2] }
  */
 export function unique(x: Tensor): Unique;
 export function unique(x: Tensor, ...extra: unknown[]): Unique {

@@ -30,8 +30,8 @@ function varianceOf(op: string, x: Tensor, options: VarianceOptions): Tensor {
  * @param x f32
  * @throws ShapeError for axes that do not exist; ArgumentError for a correction that is not a finite number
  * @example
- * variance(tensor([1, 2, 3, 4])).item(); // 5 / 3
- * variance(tensor([1, 2, 3, 4]), { correction: 0 }).item(); // 5 / 4
+ * variance(tensor([1, 2, 3, 4])); // 1.667
+ * variance(tensor([1, 2, 3, 4]), { correction: 0 }); // 1.25
  */
 export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
   return scope(() => varianceOf('variance', x, options));
@@ -42,8 +42,7 @@ export function variance(x: Tensor, options: VarianceOptions = {}): Tensor {
  * PyTorch.
  * @param x f32
  * @throws ShapeError for axes that do not exist; ArgumentError for a correction that is not a finite number
- * @example
- * std(tensor([1, 2, 3, 4])).item(); // 1.29...
+ * @example std(tensor([1, 2, 3, 4])); // 1.291
  */
 export function std(x: Tensor, options: VarianceOptions = {}): Tensor {
   return scope(() => {

@@ -137,8 +137,11 @@ function sumOf(a: Tensor | undefined, b: Tensor): Tensor {
  * @param weight [Cout, kh, kw, Cin / groups], of x's dtype, or f32, in which case a copy in x's dtype is used
  * @returns [N, H', W', Cout], H' = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1
  * @example
- * const y = conv2d(x, weight, { bias, padding: 1 });
- * const depthwise = conv2d(x, filters, { groups: x.shape[3], padding: 1 }); // filters [C, 3, 3, 1]
+ * const x = ones([1, 8, 8, 3]);
+ * const y = conv2d(x, ones([16, 3, 3, 3]), { bias: zeros([16]), padding: 1 });
+ * y.shape; // [1, 8, 8, 16]
+ * const filters = ones([3, 3, 3, 1]); // a filter for each channel
+ * conv2d(x, filters, { groups: 3, padding: 1, stride: 2 }).shape; // [1, 4, 4, 3]
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
   requireTensor('conv2d', x);

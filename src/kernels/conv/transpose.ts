@@ -74,8 +74,7 @@ function transposed(op: string, x: Tensor, weight: Tensor, shape: ConvShape): Te
  * @param weight [Cin, kh, kw, Cout / groups], of x's dtype, or f32 (PyTorch: [Cin, Cout / groups, kh, kw])
  * @returns [N, H', W', Cout], H' = (H - 1) stride - 2 padding + dilation (kh - 1) + outputPadding + 1
  * @throws ValueError for an outputPadding that is not below the stride
- * @example
- * const doubled = convTranspose2d(x, weight, { stride: 2, padding: 1 }); // weight [Cin, 4, 4, Cout]
+ * @example convTranspose2d(ones([1, 4, 4, 8]), ones([8, 2, 2, 3]), { stride: 2 }).shape; // [1, 8, 8, 3]
  */
 export function convTranspose2d(x: Tensor, weight: Tensor, options: ConvTranspose2dOptions = {}): Tensor {
   requireTensor('convTranspose2d', x);
