@@ -3,12 +3,15 @@
 // do; 2 wrong usage.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { surveyCuda } from '../../src/device/cuda/survey.ts';
 import { type Precision, precisions } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { ValueError } from '../../src/errors.ts';
 import { builtFrom } from './about.ts';
+import { Children, serveItems } from './children.ts';
+import { CardMonitor } from './monitor.ts';
 import { CUDNN, makeParts, type Part, partNames, usualParts } from './parts.ts';
 import { type Item, ResultsFile } from './results_file.ts';
 import { describeStepPlan, planStep } from './step_plan.ts';
@@ -21,14 +24,17 @@ const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
   --plan               print kernels and memory of the official training step at batch 128, computed without a card
   --only PART,...      some of ${partNames.join(', ')}; default: all but the last
   --precision P,...    some of ${precisions.join(', ')}; default: all
-  --filter TEXT        only checks and timings whose name contains TEXT
-  --minutes N          start nothing more after this time; default: 10; run again to resume
-  --state FILE         results so far; default: .gpu-state.json
+  --filter TEXT        only items whose name contains TEXT; alternatives are separated by |
+  --minutes N          start nothing more after this time; default: 8.5; run again to resume
+  --limit SECONDS      stop an item after this time; default: four times what it may need, at least a minute
+  --state FILE         results so far; default: .gpu/state.json
   --out FOLDER         folder of the results; default: bench/results
   --tuning FILE        file for the tiles that a sweep found; default: src/kernels/tuning/sm_90a_measured.json
 `;
 
 const PLANNED_BATCH = 128;
+/** Seconds that the last item may take after the time is over. */
+const OVERTIME = 30;
 
 interface Options {
   dryRun: boolean;
@@ -38,6 +44,10 @@ interface Options {
   precision: Precision[];
   filter: string;
   minutes: number;
+  /** Seconds after which an item is stopped; undefined for the default of each. */
+  limit: number | undefined;
+  /** Performs items for a parent process. */
+  serve: boolean;
   state: string;
   out: string;
   tuning: string;
@@ -57,6 +67,9 @@ function parseOptions(args: string[]): Options | 'help' {
       precision: text,
       filter: text,
       minutes: text,
+      limit: text,
+      // Used by this program when it starts itself.
+      serve: { type: 'boolean' },
       state: text,
       out: text,
       tuning: text,
@@ -73,8 +86,10 @@ function parseOptions(args: string[]): Options | 'help' {
     if (odd !== undefined) throw new ValueError(`--${name} takes ${known.join(', ')}; got ${odd}`);
     return words as Word[];
   };
-  const minutes = Number(values.minutes ?? 10);
+  const minutes = Number(values.minutes ?? 8.5);
   if (!(minutes > 0)) throw new ValueError(`--minutes takes a number > 0, got ${values.minutes}`);
+  const limit = values.limit === undefined ? undefined : Number(values.limit);
+  if (limit !== undefined && !(limit > 0)) throw new ValueError(`--limit takes a number > 0, got ${values.limit}`);
   return {
     dryRun: values['dry-run'] ?? false,
     plan: values.plan ?? false,
@@ -83,7 +98,9 @@ function parseOptions(args: string[]): Options | 'help' {
     precision: listed('precision', precisions),
     filter: values.filter ?? '',
     minutes,
-    state: values.state ?? '.gpu-state.json',
+    limit,
+    serve: values.serve ?? false,
+    state: values.state ?? join('.gpu', 'state.json'),
     out: values.out ?? join('bench', 'results'),
     tuning: values.tuning ?? join('src', 'kernels', 'tuning', 'sm_90a_measured.json'),
   };
@@ -116,6 +133,15 @@ async function main(args: string[]): Promise<number> {
   }
   const { driver, nvrtc, cards } = surveyCuda();
   const parts = (await makeParts(options)).filter(({ name }) => options.only.includes(name));
+  if (options.serve) {
+    serveItems(({ part, name, secondsLeft }) => {
+      const items = parts.find((one) => one.name === part)?.items ?? [];
+      const item = items.find((one) => one.name === name);
+      if (!item) throw new ValueError(`no item ${name} in the part ${part}`);
+      return Promise.resolve(item.run(secondsLeft));
+    });
+    return 0;
+  }
   if (options.dryRun) {
     for (const [name, part] of [['driver', driver] as const, ['NVRTC', nvrtc] as const])
       console.log(`${name}: ${part.works ? part.text : `absent: ${part.text}`}`);
@@ -131,10 +157,15 @@ async function main(args: string[]): Promise<number> {
     return 1;
   }
   console.log(`${cards[0].text}; driver: ${driver.text}; NVRTC: ${nvrtc.text}`);
-  return perform(options, parts, cards[0].text);
+  return perform(options, parts, cards[0].text, args);
 }
 
-async function perform(options: Options, parts: readonly Part[], card: string): Promise<number> {
+async function perform(
+  options: Options,
+  parts: readonly Part[],
+  card: string,
+  args: readonly string[],
+): Promise<number> {
   const { minutes, out } = options;
   if (parts.some(({ name }) => name === 'sweep')) {
     try {
@@ -146,20 +177,46 @@ async function perform(options: Options, parts: readonly Part[], card: string): 
   }
   const built = builtFrom();
   const results = new ResultsFile(options.state, `${card}, ${built.version} ${built.revision}`, minutes);
+  const children = new Children(fileURLToPath(import.meta.url), [...args, '--serve']);
+  const monitor = new CardMonitor();
+  const stop = (signal: NodeJS.Signals) => {
+    children.close();
+    monitor.close();
+    process.exit(signal === 'SIGINT' ? 130 : 143);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
+  const all = parts.flatMap(({ name: part, items }) => items.map((item) => ({ part, ...item })));
+  // What failed before comes after what has not been tried.
+  const [tried, fresh] = [true, false].map((before) =>
+    all.filter(({ part, name }) => (results.find(part, name) !== undefined) === before),
+  );
   let left = 0;
-  for (const { name, items } of parts)
-    for (const item of items) {
-      if (results.done(name, item.name)) continue;
-      if (results.secondsLeft < item.seconds) left++;
-      else report(await results.run(name, item.name, () => item.run(Math.max(item.seconds, results.secondsLeft))));
+  for (const { part, name, seconds } of [
+    ...fresh,
+    ...tried.filter(({ part, name }) => !results.find(part, name)?.ok),
+  ]) {
+    const { secondsLeft } = results;
+    if (secondsLeft < seconds) {
+      left++;
+      continue;
     }
-  const failed = results.items.filter(({ ok }) => !ok);
-  console.log(`\n${results.items.length - failed.length} items passed, ${failed.length} failed, ${left} are left`);
-  for (const { part, name, detail } of failed) console.log(`FAILED  ${part}: ${name}\n${detail}`);
-  if (left > 0) {
-    console.log(`${minutes} minutes are over: run it again to resume`);
-    return 1;
+    const limit = options.limit ?? Math.min(Math.max(60, 4 * seconds), secondsLeft + OVERTIME);
+    const start = performance.now();
+    const item = await results.run(part, name, async () => {
+      const result = await children.run({ part, name, secondsLeft }, limit);
+      return result.values ? { ...result, values: { ...result.values, ...monitor.since(start) } } : result;
+    });
+    report(item);
   }
+  children.close();
+  if (monitor.absent) console.log(`no clocks and no power: ${monitor.absent}`);
+  monitor.close();
+  const failed = all
+    .map(({ part, name }) => results.find(part, name))
+    .filter((item) => item !== undefined && !item.ok) as Item[];
+  const passed = all.filter(({ part, name }) => results.find(part, name)?.ok);
+  console.log(`\n${passed.length} items passed, ${failed.length} failed, ${left} are left`);
+  for (const { part, name, detail } of failed) console.log(`FAILED  ${part}: ${name}\n${detail}`);
   mkdirSync(out, { recursive: true });
   const date = new Date().toISOString().slice(0, 10);
   const path = join(out, `${card.split(',')[0].replace(/\W+/g, '-').toLowerCase()}-${date}.json`);
@@ -170,10 +227,14 @@ async function perform(options: Options, parts: readonly Part[], card: string): 
     node: process.version,
     command: ['node dist/gpu/main.js', ...process.argv.slice(2)],
   };
-  writeFileSync(path, `${JSON.stringify({ ...about, items: results.items }, null, 1)}\n`);
+  writeFileSync(path, `${JSON.stringify({ ...about, left, items: results.items }, null, 1)}\n`);
   console.log(`results: ${path}`);
+  if (left > 0) {
+    console.log(`${minutes} minutes are over: run it again to resume`);
+    return 1;
+  }
   if (parts.some(({ name }) => name === 'sweep')) keepSweep(options.tuning, results, { card, created: date });
-  results.finish();
+  if (failed.length === 0) results.finish();
   return failed.length > 0 ? 1 : 0;
 }
 

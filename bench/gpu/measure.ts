@@ -4,20 +4,40 @@ import type { Device } from '../../src/device/device.ts';
 import { cudaModule } from '../../src/device/module.ts';
 import { DeviceError } from '../../src/errors.ts';
 import { Draw, networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
+import { clamp } from '../../src/kernels/elementwise.ts';
+import { randn } from '../../src/kernels/random.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
 import { trainingLoop } from '../../src/run/training/loop.ts';
+import { scope } from '../../src/tensor/scope.ts';
 import type { ItemResult } from './results_file.ts';
 
 const emptyModule = cudaModule(new URL('./empty.cu', import.meta.url).href, { empty_kernel: '' });
 const ROUNDS = 20;
+/** A timed graph repeats its work until it takes this long, because events are stamped when the card reaches them. */
+const LEAST_MILLISECONDS = 2;
+const MOST_REPEATS = 200;
 
-/** Milliseconds of `work`: the median of several rounds after a warm-up. */
+/**
+ * Milliseconds of `work` on the card: the median of several rounds. The work is recorded and repeated within one graph, so that
+ * the time of JavaScript, which is longer than that of a small kernel, does not count.
+ * @throws RecordingError for work that cannot be recorded
+ */
 export function medianTime(device: Device, work: () => void, rounds = ROUNDS): number {
   const { time } = device;
   if (!time) throw new DeviceError(`the device ${device.name} cannot measure time`);
-  time.call(device, work);
-  const samples = Array.from({ length: rounds }, () => time.call(device, work)).sort((a, b) => a - b);
-  return samples[Math.floor(rounds / 2)];
+  // The first call compiles kernels and allocates.
+  work();
+  const timeOf = (repeats: number, count: number) => {
+    using graph = device.record(() => {
+      for (let i = 0; i < repeats; i++) work();
+    });
+    graph.replay();
+    const samples = Array.from({ length: count }, () => time.call(device, () => graph.replay())).sort((a, b) => a - b);
+    return samples[Math.floor(count / 2)] / repeats;
+  };
+  const once = timeOf(1, 3);
+  const repeats = Math.min(MOST_REPEATS, Math.ceil(LEAST_MILLISECONDS / Math.max(once, 1e-6)));
+  return timeOf(repeats, rounds);
 }
 
 /** GB/s, reads and writes together. */
@@ -43,19 +63,25 @@ export function launchGap(device: Device, launches = 1000): ItemResult {
   const work = () => {
     for (let i = 0; i < launches; i++) kernels.empty_kernel({ grid: [1], block: [32] });
   };
-  const eager = medianTime(device, work);
-  using graph = device.record(work);
-  const recorded = medianTime(device, () => graph.replay());
+  work();
+  const { time } = device;
+  if (!time) throw new DeviceError(`the device ${device.name} cannot measure time`);
+  const samples = Array.from({ length: ROUNDS }, () => time.call(device, work)).sort((a, b) => a - b);
+  const eager = samples[ROUNDS / 2];
+  const recorded = medianTime(device, work);
   return { values: { eagerMicroseconds: (1e3 * eager) / launches, graphMicroseconds: (1e3 * recorded) / launches } };
 }
 
-/** A training step of the official CIFAR-10 network as the training loop runs it, on a batch of zeros. */
-export async function trainingRate(device: Device, batchSize: number, steps: number): Promise<ItemResult> {
-  using network = new UNet({ ...ddpmppCifar10, seed: 0 }, new Initializer({ device }));
+/** What each training step of the official CIFAR-10 network gave, as the training loop runs it, on random images. */
+async function trainingSteps(device: Device, batchSize: number, steps: number) {
+  using network = new UNet({ ...ddpmppCifar10, seed: 0 }, new Initializer({ seed: 0, device }));
   const optimizer = new Adam(network, { learningRate: 2e-4, warmup: 5000, gradientClip: 1, emaRate: 0.999999 });
   const velocity = networkVelocity(network);
-  const batch = new Float32Array(batchSize * 32 * 32 * 3);
-  const seconds: number[] = [];
+  // Numbers, since products of zeros take less power and so less time.
+  const batch = scope(
+    () => clamp(randn([batchSize, 32, 32, 3], { device, seed: 1 }), { min: -1, max: 1 }).dataSync() as Float32Array,
+  );
+  const taken: { seconds: number; loss: number; gradientNorm: number }[] = [];
   let start = 0;
   try {
     await trainingLoop({
@@ -74,16 +100,46 @@ export async function trainingRate(device: Device, batchSize: number, steps: num
       batchSize,
       from: 0,
       total: steps,
-      onStep: () => {
-        seconds.push((performance.now() - start) / 1000);
+      onStep: ({ loss, gradientNorm }) => {
+        taken.push({ seconds: (performance.now() - start) / 1000, loss, gradientNorm });
       },
     });
   } finally {
     optimizer.dispose();
   }
+  return taken;
+}
+
+export async function trainingRate(device: Device, batchSize: number, steps: number): Promise<ItemResult> {
+  const taken = await trainingSteps(device, batchSize, steps);
   // The first step compiles, runs op by op and records.
-  const rest = seconds.slice(1).sort((a, b) => a - b);
+  const rest = taken
+    .slice(1)
+    .map(({ seconds }) => seconds)
+    .sort((a, b) => a - b);
   const median = rest[Math.floor(rest.length / 2)];
   const gibibytes = device.memory().highWater / 2 ** 30;
   return { values: { batchSize, milliseconds: 1e3 * median, imagesPerSecond: batchSize / median, gibibytes } };
+}
+
+/** Relative differences of losses and of gradient norms from fp32's, in bf16 and tf32. */
+const TRAINING_TOLERANCE = { loss: 0.01, gradientNorm: 0.05 };
+
+/** @throws Error where losses or gradient norms of the first steps differ from those in fp32 */
+export async function compareTraining(
+  device: Device,
+  exact: Device,
+  batchSize: number,
+  steps: number,
+): Promise<ItemResult> {
+  const [got, expected] = [await trainingSteps(device, batchSize, steps), await trainingSteps(exact, batchSize, steps)];
+  const values = { loss: 0, gradientNorm: 0 };
+  for (const key of ['loss', 'gradientNorm'] as const)
+    got.forEach((step, i) => {
+      const off = Math.abs(step[key] / expected[i][key] - 1);
+      if (!(off <= TRAINING_TOLERANCE[key]))
+        throw new Error(`step ${i + 1}: ${key} ${step[key]}, in fp32 ${expected[i][key]}`);
+      values[key] = Math.max(values[key], off);
+    });
+  return { values };
 }

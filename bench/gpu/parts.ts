@@ -1,23 +1,28 @@
 // The parts of `npm run gpu`. Each is a list of items that are short enough to be run or skipped as a whole.
 import { type Precision, precisions } from '../../src/device/device.ts';
+import { declaredModules } from '../../src/device/module.ts';
 import { openDevice, setDefaultDevice } from '../../src/device/open.ts';
 import { type Check, loadChecks } from './checks.ts';
 import { expectedCurve, lossCurve, STEPS, WINDOW } from './curve.ts';
-import { copyRate, launchGap, medianTime, trainingRate } from './measure.ts';
+import { checkHopper, hopperChecks } from './hopper.ts';
+import { compareTraining, copyRate, launchGap, medianTime, trainingRate } from './measure.ts';
 import { findTorch, runScript, scripts } from './pytorch.ts';
 import type { ItemResult } from './results_file.ts';
 import { timedRows, timeShape } from './shapes.ts';
 import { sweepPass, sweptPasses } from './sweep.ts';
 
+/** In the order in which they run: what only a card can tell comes first, and the opponent before the long lists. */
 export const partNames = [
-  'ops',
+  'prepare',
+  'hopper',
+  'step',
+  'pytorch',
+  'shapes',
+  'ceilings',
   'golden',
   'curve',
-  'ceilings',
-  'step',
-  'shapes',
+  'ops',
   'kernels',
-  'pytorch',
   'sweep',
 ] as const;
 /** The parts that run by default. */
@@ -63,7 +68,7 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
   const checks = await loadChecks();
   const wanted = precisions.filter((precision) => options.precision.includes(precision));
   const matching = <Named extends { name: string }>(all: Named[]) =>
-    all.filter(({ name }) => name.includes(options.filter));
+    all.filter(({ name }) => options.filter.split('|').some((text) => name.includes(text)));
   const checked = (of: (precision: Precision) => Check[]) =>
     wanted.flatMap((precision) =>
       matching(of(precision)).map(({ name, run }) => ({
@@ -76,7 +81,30 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
       })),
     );
   const fastest = wanted.at(-1);
-  return [
+  const parts: Part[] = [
+    {
+      name: 'prepare',
+      what: 'kernels that the cache lacks are compiled, several at a time',
+      items: wanted.map((precision) => ({
+        name: `kernels in ${precision}`,
+        seconds: 60,
+        run: async () => {
+          await (await card(precision)).prepare(declaredModules());
+          return {};
+        },
+      })),
+    },
+    {
+      name: 'hopper',
+      what: 'convolution kernels of sm_90a, each tile and pass, against the portable kernels',
+      items: wanted.includes('bf16')
+        ? matching(hopperChecks()).map((check) => ({
+            name: check.name,
+            seconds: 10,
+            run: async () => checkHopper(await card('bf16'), await card('fp32'), check),
+          }))
+        : [],
+    },
     { name: 'ops', what: 'cases of the op table against the float64 reference', items: checked(checks.opChecks) },
     { name: 'golden', what: "networks against the official code's numbers", items: checked(checks.goldenChecks) },
     {
@@ -91,20 +119,31 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
     {
       name: 'ceilings',
       what: 'copies from memory and from L2, gap between launches',
-      items: [
+      items: matching([
         { name: 'copy of 1 GiB', seconds: 10, run: async () => copyRate(await card('fp32'), 1024 * MEBIBYTE) },
         { name: 'copy of 16 MiB', seconds: 10, run: async () => copyRate(await card('fp32'), 16 * MEBIBYTE) },
         { name: 'empty kernels', seconds: 10, run: async () => launchGap(await card('fp32')) },
-      ],
+      ]),
     },
     {
       name: 'step',
       what: 'training steps of the official CIFAR-10 network, batch 128, as one graph',
-      items: (fastest ? [fastest] : []).map((precision) => ({
-        name: `DDPM++ at batch 128 in ${precision}`,
-        seconds: 90,
-        run: async () => trainingRate(await card(precision), 128, 15),
-      })),
+      items: (fastest ? [fastest] : []).flatMap((precision) => [
+        {
+          name: `DDPM++ at batch 128 in ${precision}`,
+          seconds: 90,
+          run: async () => trainingRate(await card(precision), 128, 15),
+        },
+        ...(precision === 'fp32'
+          ? []
+          : [
+              {
+                name: `losses and gradients in ${precision} against fp32`,
+                seconds: 60,
+                run: async () => compareTraining(await card(precision), await card('fp32'), 128, 3),
+              },
+            ]),
+      ]),
     },
     {
       name: 'shapes',
@@ -173,6 +212,7 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
       ],
     },
   ];
+  return partNames.map((name) => parts.find((part) => part.name === name) as Part);
 }
 
 /** @throws Error naming the first window that exceeds the tolerance */

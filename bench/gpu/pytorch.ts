@@ -40,5 +40,7 @@ export function runScript(python: string, name: (typeof scripts)[number], second
   if ((status !== 0 && signal === null) || last === undefined)
     throw new Error(`${name}.py ended with ${status ?? signal}: ${stderr.slice(-500)}`);
   const { detail, values } = JSON.parse(last) as Required<ItemResult>;
-  return { detail: signal ? `${detail}; stopped before its end` : detail, values };
+  // Warnings say what the opponent could not do, such as a fused kernel that did not apply.
+  const warnings = stderr.trim() === '' ? '' : `; standard error: ${stderr.trim().slice(-500)}`;
+  return { detail: `${detail}${signal ? '; stopped before its end' : ''}${warnings}`, values };
 }

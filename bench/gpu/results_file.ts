@@ -1,5 +1,6 @@
 // Saves what `npm run gpu` has done after each item, so that an interrupted run resumes.
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 
 /** One check or measurement. */
 export interface Item {
@@ -24,11 +25,15 @@ export class ResultsFile {
   private readonly identity: string;
   private readonly deadline: number;
 
-  /** @param minutes time after which no item is started */
+  /**
+   * @param minutes time after which no item is started
+   * @throws Error if the folder of `path` cannot be made
+   */
   constructor(path: string, identity: string, minutes: number) {
     this.path = path;
     this.identity = identity;
     this.deadline = performance.now() + minutes * 60_000;
+    mkdirSync(dirname(path), { recursive: true });
     try {
       const before = JSON.parse(readFileSync(path, 'utf8')) as { identity: string; items: Item[] };
       if (before.identity === identity) this.items.push(...before.items);
@@ -41,12 +46,13 @@ export class ResultsFile {
     return (this.deadline - performance.now()) / 1000;
   }
 
-  done(part: string, name: string): boolean {
-    return this.items.some((item) => item.part === part && item.name === name);
+  /** What an item gave in this run or an earlier one. */
+  find(part: string, name: string): Item | undefined {
+    return this.items.find((item) => item.part === part && item.name === name);
   }
 
   /** Runs an item and saves its result. An error marks the item as failed and stops nothing else. */
-  async run(part: string, name: string, work: () => Promise<ItemResult> | ItemResult): Promise<Item> {
+  async run(part: string, name: string, work: () => Promise<ItemResult>): Promise<Item> {
     const start = performance.now();
     const seconds = () => Math.round(performance.now() - start) / 1000;
     let item: Item;
@@ -56,7 +62,9 @@ export class ResultsFile {
     } catch (error) {
       item = { part, name, ok: false, seconds: seconds(), detail: (error as Error).message };
     }
-    this.items.push(item);
+    const before = this.items.findIndex((one) => one.part === part && one.name === name);
+    if (before < 0) this.items.push(item);
+    else this.items[before] = item;
     const staged = `${this.path}.${process.pid}`;
     writeFileSync(staged, JSON.stringify({ identity: this.identity, items: this.items }));
     renameSync(staged, this.path);

@@ -1,10 +1,11 @@
 // Times of the network's convolutions, each pass by itself, at the shapes of docs/gpu.md: the column `measured`.
 import { noGrad } from '../../src/autograd/mode.ts';
 import type { Device } from '../../src/device/device.ts';
+import { cast } from '../../src/kernels/cast.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
 import { convInputGradient, convWeightGradient } from '../../src/kernels/conv/cuda.ts';
 import { inputShape, outputShape, weightShape } from '../../src/kernels/conv/shape.ts';
-import { zeros } from '../../src/tensor/create.ts';
+import { randn } from '../../src/kernels/random.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import { medianTime } from './measure.ts';
 import type { ItemResult } from './results_file.ts';
@@ -21,8 +22,9 @@ export function timedRows(): Timed[] {
 
 export function timeShape(device: Device, { convolution: { shape, pass }, flops }: Timed): ItemResult {
   const milliseconds = scope(() => {
-    const [x, weight, dy] = [inputShape(shape), weightShape(shape), outputShape(shape)].map((dims) =>
-      zeros(dims, { device, dtype: 'bf16' }),
+    // Numbers, since products of zeros take less power and so less time.
+    const [x, weight, dy] = [inputShape(shape), weightShape(shape), outputShape(shape)].map((dims, stream) =>
+      cast(randn(dims, { device, seed: 1, stream }), 'bf16'),
     );
     const work = {
       forward: () => noGrad(() => conv2d(x, weight, { padding: [shape.paddingY, shape.paddingX] })),

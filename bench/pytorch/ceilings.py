@@ -10,11 +10,11 @@ device = options.device
 
 n = 256 if options.small else 8192
 a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
-report.add("matmul_bf16_teraflops", 2 * n**3 / seconds_of(lambda: a @ b, device) / 1e12)
+report.add("matmul_bf16_teraflops", 2 * n**3 / seconds_of(lambda: a @ b, device, repeats=5) / 1e12)
 
 torch.backends.cuda.matmul.allow_tf32 = True
 a32, b32 = a.float(), b.float()
-report.add("matmul_tf32_teraflops", 2 * n**3 / seconds_of(lambda: a32 @ b32, device) / 1e12)
+report.add("matmul_tf32_teraflops", 2 * n**3 / seconds_of(lambda: a32 @ b32, device, repeats=5) / 1e12)
 
 for name, mebibytes in (("memory", 16 if options.small else 1024), ("L2", 16)):
     size = mebibytes * 2**20
@@ -26,4 +26,4 @@ for name, mebibytes in (("memory", 16 if options.small else 1024), ("L2", 16)):
         for _ in range(copies):
             target.copy_(source)
 
-    report.add(f"copy_{name}_gigabytes_per_second", 2 * size * copies / seconds_of(copy, device) / 1e9)
+    report.add(f"copy_{name}_gigabytes_per_second", 2 * size * copies / seconds_of(copy, device, repeats=2) / 1e9)

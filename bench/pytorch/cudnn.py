@@ -22,6 +22,9 @@ SHAPES = [
     (4, 256, 256, 3),
 ]
 
+# Repeats of a pass in one CUDA graph.
+REPEATS = 20
+
 options = arguments()
 report = Report(options)
 device = options.device
@@ -53,5 +56,5 @@ for size, inputs, outputs, kernel in SHAPES:
         "weight_gradient": lambda: backward([False, True, False]),
     }
     for name, work in passes.items():
-        rate = flops / seconds_of(work, device) / 1e12
+        rate = flops / seconds_of(work, device, repeats=REPEATS) / 1e12
         report.add(f"{size}x{size} {inputs}->{outputs} k{kernel} {name} teraflops", rate)

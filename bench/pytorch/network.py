@@ -43,8 +43,9 @@ class Attention(nn.Module):
 
     def forward(self, x):
         h = self.norm(x)
-        q, k, v = (layer(h).flatten(2).transpose(1, 2) for layer in (self.q, self.k, self.v))
-        h = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        # One head as an axis of its own: the fused kernels take tensors of four axes only.
+        q, k, v = (layer(h).flatten(2).transpose(1, 2).unsqueeze(1) for layer in (self.q, self.k, self.v))
+        h = functional.scaled_dot_product_attention(q, k, v).squeeze(1).transpose(1, 2).reshape(x.shape)
         return (x + self.out(h)) / math.sqrt(2)
 
 

@@ -47,6 +47,19 @@ test.each([
   expect(openNvrtc).not.toThrow('libnvrtc.alt');
 });
 
+test('NVRTC is looked for where Python keeps its packages, if no usual folder has it', () => {
+  const lib = join(folder, 'of python/nvidia/cu13/lib');
+  mkdirSync(lib, { recursive: true });
+  writeFileSync(join(lib, 'libnvrtc.so.13'), 'no library');
+  const python = join(folder, 'python');
+  writeFileSync(python, `#!/bin/sh\necho '${join(folder, 'of python')}'\n`, { mode: 0o755 });
+  vi.stubEnv('RECTIFLOW_TORCH_PYTHON', python);
+  for (const variable of ['CUDA_HOME', 'VIRTUAL_ENV', 'CONDA_PREFIX']) vi.stubEnv(variable, '');
+  expect(openNvrtc).toThrow(join(lib, 'libnvrtc.so.13'));
+  vi.stubEnv('RECTIFLOW_TORCH_PYTHON', join(folder, 'no such python'));
+  expect(openNvrtc).not.toThrow('of python');
+});
+
 test('distinguishes an NVRTC newer than the driver from a supported one', () => {
   for (const nvrtc of ['13.2', '13.0', '12.8']) expect(() => checkVersions('13.0', nvrtc)).not.toThrow();
   expect(() => checkVersions('12.4', '13.0')).toThrow(

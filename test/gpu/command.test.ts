@@ -22,7 +22,14 @@ beforeAll(() => {
 
 function gpu(args: string[], variables: Record<string, string> = fakeCuda()) {
   const env = { ...process.env, ...variables };
-  const run = spawnSync(process.execPath, ['dist/gpu/main.js', ...args], { cwd: folder, encoding: 'utf8', env });
+  const out = args.indexOf('--out');
+  // The emulated card is slow, and each test has a state of its own.
+  const usual = ['--limit', '240', ...(out < 0 ? [] : ['--state', join('states', args[out + 1])])];
+  const run = spawnSync(process.execPath, ['dist/gpu/main.js', ...usual, ...args], {
+    cwd: folder,
+    encoding: 'utf8',
+    env,
+  });
   return { status: run.status, stdout: run.stdout, stderr: run.stderr };
 }
 
@@ -33,7 +40,18 @@ test('a dry run lists the planned work with or without a card, and writes no fil
     const { status, stdout, stderr } = gpu(['--dry-run'], variables);
     expect(stderr).toBe('');
     expect(status).toBe(0);
-    for (const part of ['ops', 'golden', 'curve', 'ceilings', 'step', 'shapes', 'kernels', 'pytorch'])
+    for (const part of [
+      'prepare',
+      'hopper',
+      'step',
+      'pytorch',
+      'shapes',
+      'ceilings',
+      'golden',
+      'curve',
+      'ops',
+      'kernels',
+    ])
       expect(stdout).toMatch(new RegExp(`^  ${part} +[1-9]\\d*  `, 'm'));
     expect(stdout).toMatch(/^ {2}ops +\d{3} {2}cases/m);
   }
@@ -99,7 +117,7 @@ test('fails without a card and names the library and the places searched', () =>
 });
 
 test('reports usage errors', () => {
-  for (const args of [['--only', 'speed'], ['--minutes', 'x'], ['--fast'], ['--precision', 'fp8']]) {
+  for (const args of [['--only', 'speed'], ['--minutes', 'x'], ['--limit', '0'], ['--fast'], ['--precision', 'fp8']]) {
     const { status, stderr } = gpu(args);
     expect(status).toBe(2);
     expect(stderr).toContain('--dry-run');
@@ -108,18 +126,20 @@ test('reports usage errors', () => {
 
 test('checks pass on the card, and an interrupted run resumes', () => {
   // The budget is enough for the cases but not for the measurements, which need more.
-  const some = ['--precision', 'fp32', '--filter', 'tanh', '--out', 'results'];
+  const some = ['--precision', 'fp32', '--filter', 'tanh|copy|empty', '--out', 'results'];
   const cut = gpu(['--only', 'ops,ceilings', '--minutes', '0.15', ...some]);
   expect(cut.stdout).toMatch(/^ok +ops .* tanh in fp32$/m);
-  expect(cut.stdout).toMatch(/0 failed, 3 are left\n.*run it again to resume/);
+  expect(cut.stdout).toMatch(/0 failed, 3 are left\n[\s\S]*run it again to resume/);
   expect(cut.status).toBe(1);
+  // A host that is lent may be gone before the rest is done.
+  expect(readResults('results').results).toMatchObject({ left: 3, card: expect.any(String) });
   const again = gpu(['--only', 'ops', ...some]);
   expect(again.status).toBe(0);
   expect(again.stdout).not.toMatch(/^ok/m);
   const { results } = readResults('results');
   expect(results).toMatchObject({ card: expect.stringMatching(/^Emulated card 0/), version: expect.any(String) });
   expect(results.items).toContainEqual(expect.objectContaining({ part: 'ops', name: 'tanh in fp32', ok: true }));
-  expect(existsSync(join(folder, '.gpu-state.json'))).toBe(false);
+  expect(existsSync(join(folder, 'states/results'))).toBe(false);
 }, 120_000);
 
 test('names a failed check and continues with the rest', () => {
@@ -139,6 +159,57 @@ test('names a failed check and continues with the rest', () => {
     writeFileSync(golden, good);
   }
 }, 120_000);
+
+test('a kernel that traps and one that never ends fail alone, and are tried again', () => {
+  const kernel = join(folder, 'dist/gpu/empty.cu');
+  const good = readFileSync(kernel, 'utf8');
+  const some = [
+    '--only',
+    'ceilings,ops',
+    '--precision',
+    'fp32',
+    '--filter',
+    'tanh|empty',
+    '--limit',
+    '15',
+    '--out',
+    'faults',
+  ];
+  try {
+    for (const [body, reason] of [
+      ['__trap();', /^its process ended with|__trap/m],
+      ['for (volatile int i = 0;; ) i = 1;', /^it did not end within 15 s and was stopped$/m],
+    ] as const) {
+      writeFileSync(kernel, `extern "C" __global__ void empty_kernel() { ${body} }\n`);
+      const { status, stdout } = gpu(some);
+      expect(stdout).toMatch(/1 failed/);
+      expect(status).toBe(1);
+      expect(stdout.match(/^FAILED ceilings .*empty kernels/gm)).toHaveLength(1);
+      expect(stdout).toMatch(/\d items passed, 1 failed, 0 are left/);
+      expect(stdout).toMatch(reason);
+    }
+    expect(readResults('faults').results.items).toContainEqual(
+      expect.objectContaining({ part: 'ops', name: 'tanh in fp32', ok: true }),
+    );
+  } finally {
+    writeFileSync(kernel, good);
+  }
+  const { status, stdout } = gpu(some);
+  expect(status).toBe(0);
+  // What had passed is not repeated.
+  expect(stdout.match(/^(ok|FAILED) /gm)).toHaveLength(1);
+  const [gap] = readResults('faults').results.items.filter(({ name }: { name: string }) => name === 'empty kernels');
+  expect(gap.values.graphMicroseconds).toBeLessThan(5);
+}, 300_000);
+
+test('compares a convolution kernel of sm_90a with the portable one, with every tile', () => {
+  for (const pass of ['forward', 'input', 'weight']) {
+    const name = `3 x 3 at 4 x 4, 64 → 64, batch 3, ${pass}`;
+    const { status, stdout } = gpu(['--only', 'hopper', '--filter', name, '--out', `hopper-${pass}`]);
+    expect(stdout).toMatch(/^ok +hopper .*worst [\d.e-]+$/m);
+    expect(status).toBe(0);
+  }
+}, 300_000);
 
 function readResults(out: string) {
   const [name] = readdirSync(join(folder, out));

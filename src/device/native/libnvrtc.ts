@@ -3,6 +3,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { CompileError, DeviceError } from '../../errors.ts';
+import { runSync } from '../command.ts';
 import { fromEnvironment, homeFolder } from '../environment.ts';
 import { type NativeFunctions, openSystemLibrary, type SystemLibrary } from '../system_library.ts';
 import { inBackground } from './loader.ts';
@@ -25,6 +26,8 @@ const functions = {
 
 const LIBRARY = /^libnvrtc\.so(\.\d+)*$/;
 const BUILTINS = /^libnvrtc-builtins\.so(\.\d+)*$/;
+/** Milliseconds that Python may take to name its folders. */
+const PYTHON_MS = 10_000;
 const SUCCESS = 0;
 const COMPILATION = 6;
 
@@ -55,28 +58,33 @@ function packageFolders(): string[] {
     );
 }
 
-/** The lib folders of NVIDIA's wheels, such as nvidia/cuda_nvrtc/lib and nvidia/cu13/lib. */
-function wheelFolders(): string[] {
-  return packageFolders().flatMap((folder) =>
-    filesIn(join(folder, 'nvidia'), /^\w+$/).map((wheel) => join(wheel, 'lib')),
+/** The site-packages of the Python that comparisons with PyTorch use, or python3; empty if it does not run. */
+function pythonFolders(): string[] {
+  const program = 'import sysconfig; print(*{sysconfig.get_path(name) for name in ("purelib", "platlib")}, sep="\\n")';
+  const { status, stdout } = runSync(
+    fromEnvironment('RECTIFLOW_TORCH_PYTHON') ?? 'python3',
+    ['-c', program],
+    PYTHON_MS,
   );
+  return status === 0 ? stdout.split('\n').filter((folder) => folder !== '') : [];
+}
+
+/** The lib folders of NVIDIA's wheels, such as nvidia/cuda_nvrtc/lib and nvidia/cu13/lib. */
+function wheelFolders(packages: readonly string[]): string[] {
+  return packages.flatMap((folder) => filesIn(join(folder, 'nvidia'), /^\w+$/).map((wheel) => join(wheel, 'lib')));
 }
 
 function specification(): SystemLibrary<typeof functions> {
   const named = [fromEnvironment('CUDA_HOME'), fromEnvironment('CUDA_PATH')];
   const toolkits = [...named, '/usr/local/cuda'].filter((folder) => folder !== undefined);
   const toolkitFolders = toolkits.flatMap((folder) => ['lib64', 'lib'].map((name) => join(folder, name)));
-  const folders = [...toolkitFolders, ...wheelFolders()];
+  const found = [...toolkitFolders, ...wheelFolders(packageFolders())].flatMap((folder) => filesIn(folder, LIBRARY));
+  // A Python outside of those folders is asked only where they have no library, because that starts a program.
+  const asked = found.length > 0 ? [] : wheelFolders(pythonFolders()).flatMap((folder) => filesIn(folder, LIBRARY));
   return {
     name: 'libnvrtc',
     purpose: 'the device cuda',
-    files: [
-      ...folders.flatMap((folder) => filesIn(folder, LIBRARY)),
-      'libnvrtc.so.13',
-      'libnvrtc.so.12',
-      'libnvrtc.so.11.2',
-      'libnvrtc.so',
-    ],
+    files: [...found, ...asked, 'libnvrtc.so.13', 'libnvrtc.so.12', 'libnvrtc.so.11.2', 'libnvrtc.so'],
     companions: (file) => (basename(file) === file ? [] : filesIn(dirname(file), BUILTINS)),
     variable: 'LIBNVRTC_PATH',
     install:
