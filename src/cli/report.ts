@@ -1,5 +1,4 @@
 // The command `report`: writes a page on a chain or a run.
-
 import { reportedFlows } from '../run/chain/flows.ts';
 import { keysReadBy } from '../run/config/explain.ts';
 import { reportFlows } from '../run/report/index.ts';
@@ -12,26 +11,32 @@ import { showReport } from './results.ts';
 import { deviceOf, deviceOptions, note, withOverrides } from './shared.ts';
 
 /** Default of --budget. */
-const BUDGET_MINUTES = 60;
+const BUDGET_MINUTES = 10;
+/** Most samples unless the command line gives their number. */
+const MOST_SAMPLES = 2048;
 
 export const reportCommand: Command = {
   name: 'report',
   details:
-    'Writes report.html and report.json with samples, scores, straightness and paths; the chain may be incomplete.',
+    'Writes report.html and report.json with samples, scores, straightness, paths, times and costs; the chain or the run ' +
+    `may be incomplete. Draws at most ${MOST_SAMPLES} samples, and no more than the budget allows, unless ` +
+    '--config.eval.num_samples gives their number.',
   overrides: keysReadBy('report'),
   options: {
     workdir: { value: 'DIR', help: 'folder of the chain or the run; required' },
     budget: {
       value: 'MINUTES',
-      help: `most minutes that its samples may take; default ${BUDGET_MINUTES}. --config.eval.num_samples N draws fewer`,
+      help: `most minutes that its samples may take; default ${BUDGET_MINUTES}`,
     },
+    price: { value: 'N', help: 'of an hour of the machine, for the column of costs' },
     open: openOption,
     ...deviceOptions,
   },
   async run(parsed) {
     const workdir = parsed.required('workdir');
     const budgetMinutes = parsed.positive('budget') ?? BUDGET_MINUTES;
-    const { config: own, flows } = await reportedFlows(workdir);
+    const price = parsed.positive('price');
+    const { config: own, flows, run } = await reportedFlows(workdir);
     const config = withOverrides(parsed, own, reportKeys);
     const device = await deviceOf(parsed, config);
     const display = new ChainDisplay();
@@ -40,6 +45,9 @@ export const reportCommand: Command = {
         workdir,
         device,
         budgetMinutes,
+        ...(parsed.sets('eval.num_samples') ? { samples: config.eval.num_samples } : { mostSamples: MOST_SAMPLES }),
+        run,
+        price,
         signal,
         onNotice: note,
         onProgress: (progress) => display.progress(progress),

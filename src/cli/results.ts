@@ -26,7 +26,7 @@ export function showReport({ path, picture, figures, samples }: FlowReport, { se
   const row = (name: string, text: string, style?: Style) =>
     lines.push(`${paint('dim', `${name}:`)} ${style ? paint(style, text) : text}`);
   lines.push(paint('green', `done in ${describeElapsed(seconds)}`));
-  row('samples', fileLink(escapeText(picture), picture));
+  if (samples.length > 0) row('samples', fileLink(escapeText(picture), picture));
   row('report', fileLink(escapeText(path), path));
   if (next) row('next', next, 'cyan');
   stdout.write(`${lines.join('\n')}\n`);
@@ -43,6 +43,7 @@ export function describeElapsed(seconds: number): string {
 
 /** A table with one line per stage; without scores it has straightness only. */
 export function describeFigures({ features, heldOut, samples, stages }: ReportFigures): string[] {
+  if (stages.length === 0) return ['no flow has a snapshot yet; the report shows the training so far'];
   const samplers = Object.keys(stages[0].fd);
   const header = ['', 'straightness', ...samplers.map((sampler) => (sampler === 'rk45' ? 'RK45' : `N = ${sampler}`))];
   const rows = stages.map(({ name, straightness, fd }) => [

@@ -110,9 +110,10 @@ describe('quickstart', () => {
       expect(stdout).toMatch(new RegExp(`^${flow}( +${number}){7}$`, 'm'));
     expect(status).toBe(0);
     const html = readFileSync(join(folder, 'quick/report.html'), 'utf8');
-    // Six samplers and the paths of three flows.
-    expect(html.match(/<img src="data:image\/png;base64,/g)).toHaveLength(3 * 7);
-    expect(html.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(/https?:|<script|<link/);
+    // Six samplers and the paths of two flows, one sampler of the distilled one, and real images.
+    expect(html.match(/<img [^>]*src="data:image\/png;base64,/g)).toHaveLength(2 * 7 + 1 + 1);
+    expect(html).not.toMatch(/https?:|<link|src="(?!data:)|url\(/);
+    expect(html).toMatch(/npx rectiflow chain --config digits .*--config\.model\.nf=8 .*--workdir quick-again/);
   }, 240_000);
 
   it('keeps its state and exits with 0 after Ctrl-C; the same command resumes', async () => {

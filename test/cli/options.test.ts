@@ -195,6 +195,7 @@ const rows: Record<string, Rows> = {
       `report --workdir ${run} --config.eval.features pixels --config.eval.num_samples 1000000 --budget 0.001`,
       /1000000 samples with each of 6 samplers take about .*, but the budget is 0\.001 min; lower eval\.num_samples/,
     ],
+    price: [`report --workdir ${run} --price 0`, /--price expects/],
     ...device(`report --workdir ${run}`),
   },
   stats: {

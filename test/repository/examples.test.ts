@@ -63,7 +63,7 @@ it('reflow_2d: reflow straightens paths, and one step of the distilled flow matc
   expect(first.fd[1]).toBeGreaterThan(0.5);
   expect(oneStep.fd[1]).toBeLessThan(0.02);
   const html = readFileSync(join(work, 'report/report.html'), 'utf8');
-  expect(html.match(/<polyline/g)).toHaveLength(3 * 200);
+  expect(html.match(/<polyline[^>]* opacity/g)).toHaveLength(3 * 200);
 }, 180_000);
 
 it('flow_in_worker runs, then sampling_server on its checkpoint', async () => {

@@ -79,7 +79,7 @@ const statistics = {
 };
 const training = { workdir: 'w', otherStage: 'refuse', ...refused };
 const evaluation = { workdir: 'w', partial: true, ...refused };
-const flow = { name: 'flow', folder: 'f', config, checkpoint: 'no such', distilledTo: 1 };
+const flow = { name: 'flow', folder: 'f', config, source: 'data', checkpoint: 'no such', distilledTo: 1 };
 const objective = { shapes: [[1]], fetch: async () => [new Float32Array(1)], loss: () => undefined };
 const origin = { cpu: 'x', device: 'cpu', created: 'today' };
 const plan = {

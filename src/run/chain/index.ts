@@ -32,6 +32,7 @@ import {
   isComplete,
   reportConfig,
 } from './stages.ts';
+import { addTime, chainRun } from './times.ts';
 
 export interface ChainOptions extends Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'> {
   workdir: string;
@@ -76,17 +77,27 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   const total = stages.length + 1;
   const unlock = await lockFolder(makeFolder(workdir), { signal, notice: onNotice });
   try {
-    await removeLeftovers(workdir, /^(chain|report)\.json$|^report\.html$|^samples\.png$|^classifier\.safetensors$/);
+    await removeLeftovers(workdir, /^(chain|report|times)\.json$|^report\.html$|^samples\.png$|^classifier\.safetensors$/);
     await writeJson(join(workdir, chainFile), config);
     await lookAhead(stages, config, checked);
     await sayEstimate(stages, config, checked);
     for (const [index, stage] of stages.entries()) {
       onStage?.({ name: stage.name, index, total });
-      await runChainStage(stage, checked);
+      const start = performance.now();
+      const addSeconds = () => addTime(workdir, stage.name, (performance.now() - start) / 1000);
+      try {
+        await runChainStage(stage, checked);
+      } catch (error) {
+        // A stage that failed for another reason reports that, and its time is not counted.
+        if (signal?.aborted) await addSeconds();
+        throw error;
+      }
+      await addSeconds();
       if (signal?.aborted) return { stages };
     }
     onStage?.({ name: 'report', index: stages.length, total });
-    const reported = { workdir, device, signal, onNotice, onProgress };
+    const run = await chainRun(config, stages, workdir);
+    const reported = { workdir, device, run, signal, onNotice, onProgress };
     return { stages, report: await reportFlows(flowStages(stages), reportConfig(config, stages), reported) };
   } catch (error) {
     // Work that is stopped between two batches throws the signal's reason.

@@ -21,8 +21,6 @@ export const chainFile = 'chain.json';
 /** A stage that ends with a checkpoint: a flow, or a generator distilled from one. */
 export interface FlowStage extends ReportedFlow {
   kind: 'flow';
-  /** What it is trained on. */
-  source: 'data' | 'pairs';
 }
 
 export interface PairStage {

@@ -68,7 +68,7 @@ function element(shape: Shape): string {
       const data = Buffer.from(png).toString('base64');
       return (
         `<image x="${number(at[0])}" y="${number(at[1])}" width="${number(width)}" height="${number(height)}" ` +
-        `style="image-rendering: pixelated" aria-label="${escapeHtml(description)}" href="data:image/png;base64,${data}"/>`
+        `image-rendering="pixelated" aria-label="${escapeHtml(description)}" href="data:image/png;base64,${data}"/>`
       );
     }
   }

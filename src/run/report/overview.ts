@@ -41,26 +41,28 @@ export function samplesPicture(samples: readonly FlowSamples[]): Image {
 
 /** Counts the samples of all flows and samplers as one piece of work. */
 export class SamplesProgress {
-  private readonly flows: readonly ReportedFlow[];
-  private readonly evaluations: [sampler: string, evaluations: number][];
+  private readonly work: { flow: ReportedFlow; sampler: string; evaluations: number }[];
   private readonly tell: ((progress: ReportProgress) => void) | undefined;
 
   constructor(flows: readonly ReportedFlow[], config: Config, tell?: (progress: ReportProgress) => void) {
-    this.flows = flows;
-    this.evaluations = Object.entries(evaluationsBySampler(config));
+    this.work = flows.flatMap((flow) =>
+      Object.entries(evaluationsBySampler(config, flow.distilledTo)).map(([sampler, evaluations]) => ({
+        flow,
+        sampler,
+        evaluations,
+      })),
+    );
     this.tell = tell;
   }
 
   /** The callback for the samples of one flow. */
   of(flow: ReportedFlow): (done: number, total: number, sampler: string) => void {
-    const { evaluations, flows } = this;
-    const perFlow = evaluations.reduce((sum, [, each]) => sum + each, 0);
+    const sum = (parts: typeof this.work) => parts.reduce((all, { evaluations }) => all + evaluations, 0);
     return (done, total, sampler) => {
-      const at = evaluations.findIndex(([name]) => name === sampler);
-      const before = evaluations.slice(0, at).reduce((sum, [, each]) => sum + each, 0);
-      const share = (flows.indexOf(flow) + (before + (done / total) * evaluations[at][1]) / perFlow) / flows.length;
-      const index = flows.indexOf(flow) * evaluations.length + at;
-      const of = { flow: flow.name, sampler, index, count: flows.length * evaluations.length, share };
+      const index = this.work.findIndex((part) => part.flow === flow && part.sampler === sampler);
+      const before = sum(this.work.slice(0, index));
+      const share = (before + (done / total) * this.work[index].evaluations) / sum(this.work);
+      const of = { flow: flow.name, sampler, index, count: this.work.length, share };
       this.tell?.({ what: 'samples', done, total, of });
     };
   }

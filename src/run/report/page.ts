@@ -1,178 +1,274 @@
-// The page of a report: results, samples from the same noise, paths, distance against evaluations, losses and
-// provenance.
+// The page of a report on images. Sections without content are left out, so that it fits a chain, a single run and a run
+// that has just begun.
+import { arch, cpus, platform } from 'node:os';
 import type { Config } from '../config/types.ts';
-import { figure, htmlTable, page, paragraph, row, section } from './html.ts';
-import type { MeasuredFlow, SampledRow } from './measure.ts';
-import { linePlot, type Series } from './svg.ts';
+import { type Drawing, inlineSvg } from '../plot/index.ts';
+import type { LoggedStep } from '../workdir/log.ts';
+import { count, duration, figuresText, mean, plural, type ReportFigures, size } from './figures.ts';
+import {
+  type Cell,
+  figure,
+  htmlTable,
+  notice,
+  type Picture,
+  page,
+  panel,
+  panels,
+  paragraph,
+  responsivePlot,
+  type Section,
+  section,
+  small,
+  termList,
+  tiles,
+} from './html.ts';
+import { type MeasuredFlow, type ReportedFlow, type SampledRow, samplerName } from './measure.ts';
+import { distancePlot, isMeant, lossPlot, straightnessPlot } from './plots.ts';
+import type { ReportedStage } from './repeat.ts';
+import { describeFlow, distanceName, explainDistance, highlights, introduction, timeTile, titleOf } from './words.ts';
 
-export function reportPage(flows: readonly MeasuredFlow[], figures: ReportFigures, config: Config): string {
-  const { dataset } = config.data;
-  return page(
-    `Rectified flow on ${dataset}`,
-    paragraph(introduction(flows)),
-    section('Results', ...summary(flows, figures)),
-    section(
-      'Samples from the same noise',
-      ...flows.flatMap(({ flow, rows }) => [
-        `<h3>${flow.name}</h3>`,
-        row(...rows.map((sampled) => figure(sampled.picture, caption(sampled)))),
-      ]),
-    ),
-    section(
-      'Paths',
-      paragraph(
-        'Paths of 100 Euler steps at times 0, 0.2, ..., 1 from left to right, with two rows per sample: Z_t, and below it where ' +
-          'a straight path from there would end, Z_t + (1 - t) v(Z_t, t). If a path is straight, its lower row does not change.',
-      ),
-      row(...flows.map(({ flow, paths }) => figure(paths, flow.name))),
-    ),
-    ...(figures.features ? [section('Distance against evaluations', distancePlot(flows, figures.features))] : []),
-    section('Training loss', ...flows.map(lossPlot)),
-    section('Provenance', ...provenanceOf(flows, figures, config)),
-  );
+/** A flow with its log, and what was measured of it if it has a snapshot. */
+export interface FlowResult {
+  flow: ReportedFlow;
+  log: LoggedStep[];
+  measured?: MeasuredFlow;
 }
 
-function introduction(flows: readonly MeasuredFlow[]): string {
-  const [first] = flows;
-  const parameters = first.parameters.toLocaleString('en');
-  return (
-    `A network of ${parameters} parameters learned the velocity that carries Gaussian noise (t = 0) to images (t = 1). ` +
-    'Reflow trains the next flow on pairs of noise and image from the flow before, which straightens the paths; distillation ' +
-    'then trains a generator to reach the end of the path in few steps. All samples below start from the same noise, which no ' +
-    'stage was trained on.'
-  );
+export interface StageCost extends ReportedStage {
+  imagesPerSecond?: number;
+  bytes?: number;
 }
 
-function summary(flows: readonly MeasuredFlow[], { features, samples, heldOut }: ReportFigures): string[] {
-  const samplers = flows[0].rows.map(({ sampler }) => sampler);
-  const header = ['stage', 'updates', 'straightness', 'NFE of RK45', ...(features ? samplers.map(samplerName) : [])];
-  const rows = flows.map(({ flow, steps, straightness, rows: sampled }) => [
-    flow.name,
-    steps,
-    Number(straightness.toPrecision(3)),
-    Number((sampled.at(-1) as SampledRow).nfe.toFixed(1)),
-    ...(features ? sampled.map(({ distance }) => Number((distance as number).toPrecision(4))) : []),
-  ]);
-  const distilled = flows.find(({ flow }) => flow.distilledTo !== undefined);
+export interface ReportPage {
+  results: readonly FlowResult[];
+  figures: ReportFigures;
+  /** How the report was measured. */
+  config: Config;
+  /** Real images that no network was trained on, if the data set is at hand. */
+  real?: Picture;
+  stages: readonly StageCost[];
+  /** Price of an hour of the machine. */
+  price?: number;
+  repeat?: Section;
+}
+
+export function reportPage(report: ReportPage): string {
+  const { results, figures, config, stages } = report;
+  const measured = results.flatMap((result) => result.measured ?? []);
+  const flows = results.map(({ flow }) => flow);
+  const known = stages.filter(({ seconds }) => seconds !== undefined);
+  const total = known.length > 0 ? known.reduce((sum, { seconds = 0 }) => sum + seconds, 0) : undefined;
+  return page(titleOf(config), {
+    intro: [
+      paragraph(introduction(flows, measured[0]?.parameters, config)),
+      flows.length > 1 || flows[0].source === 'pairs' ? termList(flows.map(describeFlow)) : '',
+      notice(...progressNotes(results, stages)),
+      tiles([...highlights(measured, figures), ...timeTile(total, known.length === stages.length)]),
+      figures.features
+        ? small(`${distanceName(figures.features)}: how far samples are from the training images; smaller is better.`)
+        : '',
+    ],
+    sections: [
+      section('Samples', ...samplesOf(measured, report)),
+      section('Quality and speed', ...qualityOf(measured, figures)),
+      section('Paths', ...pathsOf(measured)),
+      section('Training', ...trainingOf(results)),
+      section('Time and cost', ...costsOf(report)),
+      ...(report.repeat ? [report.repeat] : []),
+      section('Provenance', provenanceTable(figures, config, measured)),
+    ],
+    footer: `Written by rectiflow ${figures.version} on ${figures.created.slice(0, 16).replace('T', ' ')} UTC.`,
+  });
+}
+
+/** What is not finished, and when samples follow. */
+function progressNotes(results: readonly FlowResult[], stages: readonly ReportedStage[]): string[] {
+  const notes = results.flatMap(({ flow, log, measured }) => {
+    const { n_iters, snapshot_freq } = flow.config.training;
+    const [done, total] = [(log.at(-1)?.step ?? -1) + 1, n_iters + 1];
+    if (done >= total || log.length === 0) return [];
+    const progress = `The ${flow.name} is not finished: ${count(done)} of ${plural(total, 'update')}.`;
+    const shown = measured
+      ? `Its samples come from the snapshot after ${plural(measured.steps, 'update')}.`
+      : `It has no snapshot to sample from yet; one follows ${n_iters <= snapshot_freq || stages.length > 1 ? 'at its end' : `every ${plural(snapshot_freq, 'update')}`}.`;
+    return [`${progress} ${shown}`];
+  });
+  const waiting = stages.filter(({ state }) => state === 'not begun').map(({ name }) => name);
+  if (waiting.length > 0) notes.push(`Still to run: ${waiting.join(', ')}.`);
+  return notes;
+}
+
+function samplesOf(flows: readonly MeasuredFlow[], { figures, real }: ReportPage): string[] {
+  if (flows.length === 0) return [];
+  const metric = figures.features === 'inception' ? 'FID' : 'distance';
+  const detail = ({ sampler, nfe, distance }: SampledRow) =>
+    [
+      ...(sampler === 'rk45' ? [`${mean(nfe)} evaluations`] : []),
+      ...(distance === undefined ? [] : [`${metric} ${figuresText(distance)}`]),
+    ].join(', ');
+  const block = ({ flow, rows }: MeasuredFlow) =>
+    panel(
+      flow.name,
+      ...rows
+        .filter(({ sampler }) => isMeant(flow, sampler))
+        .map((row) => figure(row.picture, samplerName(row.sampler), detail(row))),
+    );
+  // Blocks of one strip share the last column.
+  const last = [
+    ...flows.filter(({ flow }) => flow.distilledTo !== undefined).map(block),
+    ...(real ? [panel('Real images, to compare', figure(real, 'not used for training'))] : []),
+  ];
   return [
-    htmlTable(header, rows),
     paragraph(
-      (features
-        ? `The columns per number of steps give the Frechet distance between ${samples} samples and the training images in the ` +
-          `features "${features}"; that of ${heldOut?.images} real held-out images is ${heldOut?.fd.toPrecision(4)}. ` +
-          (features === 'inception' ? '' : 'This is not an FID; compare it only with distances in the same features. ')
-        : 'There are no distances, because their features or data were not available (see the notices of the run). ') +
-        'Straightness is E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over dimensions and 100 Euler steps; 0 means straight.' +
-        (distilled
-          ? ` For the generator distilled to ${distilled.flow.distilledTo}, it is the mean over the steps of its schedule (a single ` +
-            'step is always straight). The generator was not trained at other times, so its results with other numbers of steps ' +
-            'mean little.'
-          : ''),
+      'Images in the same place come from the same noise, which no network was trained on, so they can be compared from ' +
+        'row to row. Click one to enlarge it; arrow keys turn to the next.',
+    ),
+    panels(
+      ...flows.filter(({ flow }) => flow.distilledTo === undefined).map(block),
+      last.length > 0 ? `<div>${last.join('\n')}</div>` : '',
     ),
   ];
 }
 
-function samplerName(sampler: string): string {
-  if (sampler === 'rk45') return 'RK45';
-  return `N = ${sampler}`;
-}
-
-function caption({ sampler, nfe, distance }: SampledRow): string {
-  const name = sampler === 'rk45' ? `RK45, NFE ${nfe.toFixed(1)}` : samplerName(sampler);
-  return distance === undefined ? name : `${name}: ${distance.toPrecision(4)}`;
-}
-
-function distancePlot(flows: readonly MeasuredFlow[], features: string): string {
-  const series: Series[] = flows.map(({ flow, rows }) => ({
-    label: flow.name,
-    points: rows
-      .filter(({ sampler }) => sampler !== 'rk45')
-      .map(({ nfe, distance }) => [nfe, distance as number] as const),
-  }));
-  return linePlot(series, {
-    title: `Frechet distance (${features})`,
-    xLabel: 'Euler steps',
-    xTicks: flows[0].rows.filter(({ sampler }) => sampler !== 'rk45').map(({ nfe }) => nfe),
-    logX: true,
-    yLabel: 'distance',
-    logY: true,
+function qualityOf(flows: readonly MeasuredFlow[], figures: ReportFigures): string[] {
+  if (flows.length === 0) return [];
+  const steps = flows.map(({ steps }) => ({ number: count(steps) }));
+  const deviations = flows.map(({ straightness }) => ({ number: figuresText(straightness) }));
+  const evaluations = flows.map(({ rows }) => ({ number: mean((rows.at(-1) as SampledRow).nfe) }));
+  const samplers = [...new Set(flows.flatMap(({ rows }) => rows.map(({ sampler }) => sampler)))];
+  const metric = figures.features && (figures.features === 'inception' ? 'FID' : 'Distance');
+  const distances = samplers.map((sampler): Cell[] => {
+    const values = flows.map(({ flow, rows }) =>
+      isMeant(flow, sampler) ? rows.find((row) => row.sampler === sampler)?.distance : undefined,
+    );
+    const known = values.filter((value) => value !== undefined);
+    const best = known.length > 1 ? Math.min(...known) : undefined;
+    const cells = values.map((value) => ({
+      number: value === undefined ? '–' : figuresText(value),
+      best: value === best && best !== undefined,
+    }));
+    return [`${metric}, ${samplerName(sampler)}`, ...cells];
   });
-}
-
-function lossPlot({ flow, losses }: MeasuredFlow): string {
-  const points = losses.map(({ step, loss }) => [step, loss] as const);
-  return linePlot(
-    [
-      { label: 'batch', points: thin(points) },
-      { label: 'mean of 25', points: thin(smooth(points, 25)) },
-    ],
-    { title: flow.name, xLabel: 'step', yLabel: 'loss', height: 220 },
-  );
-}
-
-/** Moving averages of `width` values, each at the step of its last value. */
-function smooth(points: readonly (readonly [number, number])[], width: number): [number, number][] {
-  const means: [number, number][] = [];
-  let sum = 0;
-  points.forEach(([step, value], i) => {
-    sum += value - (i >= width ? points[i - width][1] : 0);
-    if (i >= width - 1) means.push([step, sum / width]);
-  });
-  return means;
-}
-
-/** At most a thousand evenly spaced points, more than a plot can resolve. */
-function thin<T>(points: readonly T[]): T[] {
-  const every = Math.ceil(points.length / 1000);
-  return points.filter((_, i) => i % every === 0);
-}
-
-function provenanceOf(flows: readonly MeasuredFlow[], figures: ReportFigures, config: Config): string[] {
-  const { version, revision, created, device, seed } = figures;
+  const scored =
+    metric === undefined
+      ? []
+      : distances.filter((row) => row.slice(1).some((cell) => (cell as { number: string }).number !== '–'));
+  const distilled = flows.find(({ flow }) => flow.distilledTo !== undefined)?.flow;
   return [
+    ...(metric ? [responsivePlot((width) => distancePlot(flows, figures, width))] : []),
     htmlTable(
-      ['what', 'value'],
+      metric ? 'Figures of each flow; the best of a row is bold' : 'Figures of each flow',
+      ['', ...flows.map(({ flow }) => flow.name)],
       [
-        ['version', `${version} (${revision})`],
-        ['date', created],
-        ['device', device],
-        ['seed of the training', config.seed],
-        ['seed of the samples', seed],
-        ['data', config.data.dataset],
-        ...flows.map(({ flow }) => [flow.name, flow.checkpoint]),
+        ['Updates in training', ...steps],
+        ['Straightness', ...deviations],
+        ['Evaluations per sample with RK45', ...evaluations],
+        ...scored,
       ],
     ),
-    `<details><summary>configuration</summary><pre>${JSON.stringify(config, null, 1).replaceAll('<', '&lt;')}</pre></details>`,
+    paragraph(explainDistance(figures)),
+    paragraph(
+      'Straightness: how much the velocity along a path differs from the straight line between its ends, ' +
+        'E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over dimensions and 100 Euler steps; 0 is straight. RK45 chooses its own ' +
+        'steps, up to a tolerance.',
+    ),
+    ...(distilled?.distilledTo === undefined
+      ? []
+      : [
+          paragraph(
+            `The generator ${distilled.name} is shown with ${plural(distilled.distilledTo, 'step')} alone, because it was not ` +
+              'trained at other times' +
+              (distilled.distilledTo === 1
+                ? '; a single step is always straight.'
+                : ', and its straightness is the mean over these.'),
+          ),
+        ]),
   ];
 }
 
-/** The contents of report.json. */
-export interface ReportFigures {
-  version: string;
-  revision: string;
-  created: string;
-  device: string;
-  /** Seed of the samples' noise. */
-  seed: number;
-  /** Number of samples for each flow and number of steps. */
-  samples: number;
-  /** Features of the Frechet distances; absent if samples were not scored. */
-  features?: string;
-  /** Distance of real held-out images, the lowest that a generator can be expected to reach. */
-  heldOut?: { images: number; fd: number };
-  stages: StageFigures[];
+function pathsOf(flows: readonly MeasuredFlow[]): string[] {
+  const shown = flows.filter(({ flow }) => flow.distilledTo === undefined);
+  if (shown.length === 0) return [];
+  return [
+    paragraph(
+      'From noise at the left (t = 0) to an image at the right (t = 1). Each path has two rows: where it is at that time, ' +
+        'and below it where a straight line from there would end, Z_t + (1 - t) v(Z_t, t). If a path is straight, its lower ' +
+        'row is the same image everywhere.',
+    ),
+    panels(...shown.map(({ flow, paths }) => figure(paths, flow.name, 't = 0, 0.2, ..., 1'))),
+  ];
 }
 
-export interface StageFigures {
-  name: string;
-  checkpoint: string;
-  /** Number of updates. */
-  steps: number;
-  straightness: number;
-  /** Number of Euler steps that straightness is averaged over. */
-  straightness_steps: number;
-  /** Frechet distance by number of Euler steps, and for "rk45". */
-  fd: Record<string, number>;
-  /** Network evaluations per sample of rk45. */
-  nfe: number;
+function trainingOf(results: readonly FlowResult[]): string[] {
+  const plots = results.flatMap(({ flow, log }) => [lossPlot(flow.name, log), straightnessPlot(flow.name, log)]);
+  const drawn = plots.filter((plot): plot is Drawing => plot !== undefined);
+  if (drawn.length === 0) return [];
+  return [
+    paragraph(
+      'The loss is the mean squared error of the velocity, per dimension. It does not fall to 0 while paths of different ' +
+        'images cross. Losses of different flows are not comparable: each is about pairs of its own. Pale: each step; bold: the mean.',
+    ),
+    panels(...drawn.map(inlineSvg)),
+  ];
+}
+
+function costsOf({ stages, price, results }: ReportPage): string[] {
+  if (stages.length === 0) return [];
+  const priced = price !== undefined;
+  const missing = stages.some(({ seconds, state }) => seconds === undefined && state !== 'not begun');
+  const number = (value: number | undefined, text: (value: number) => string): Cell => ({
+    number: value === undefined ? '–' : text(value),
+  });
+  const cells = (stage: Omit<StageCost, 'path'>): Cell[] => [
+    stage.name,
+    stage.state === 'not begun' ? { number: 'not begun' } : number(stage.seconds, duration),
+    number(stage.imagesPerSecond, figuresText),
+    number(stage.bytes, size),
+    ...(priced ? [number(stage.seconds, (seconds) => ((seconds / 3600) * price).toFixed(2))] : []),
+  ];
+  const sum = (values: readonly (number | undefined)[]) => values.reduce((all: number, value) => all + (value ?? 0), 0);
+  const total = {
+    name: 'total',
+    state: 'complete' as const,
+    seconds: sum(stages.map(({ seconds }) => seconds)),
+    bytes: sum(stages.map(({ bytes }) => bytes)),
+  };
+  return [
+    htmlTable(
+      'Measured time and disk of each stage',
+      ['stage', 'time', 'images per second', 'disk', ...(priced ? [`cost at ${price} an hour`] : [])],
+      [...stages.map(cells), ...(stages.length > 1 ? [cells(total)] : [])],
+    ),
+    paragraph(
+      'The time of training is the sum of its steps' +
+        (stages.length > results.length ? ', or that of the whole stage if the chain recorded more' : '') +
+        '.' +
+        (missing ? ' A dash: nothing recorded that time.' : '') +
+        (priced ? '' : ' rectiflow report --price N adds costs, at N per hour of the machine.'),
+    ),
+  ];
+}
+
+/** Processor, system and Node.js, without anything that names the machine. */
+function machine(): string {
+  const processor = cpus()[0]?.model.trim();
+  return [...(processor ? [processor] : []), `${platform()} ${arch()}`, `Node.js ${process.versions.node}`].join(', ');
+}
+
+function provenanceTable(figures: ReportFigures, config: Config, flows: readonly MeasuredFlow[]): string {
+  const { version, revision, created, device, seed } = figures;
+  return htmlTable(
+    'What this page was made from',
+    ['what', 'value'],
+    [
+      ['Version', `${version} (${revision})`],
+      ['Date', created],
+      ['Machine', machine()],
+      ['Device', device],
+      ['Data set', config.data.dataset],
+      ['Seed of the training', String(config.seed)],
+      ['Seed of the samples', String(seed)],
+      ...flows.map(({ flow }) => [`Snapshot, ${flow.name}`, flow.checkpoint]),
+    ],
+  );
 }

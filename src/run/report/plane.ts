@@ -10,13 +10,16 @@ import { writeFileAtomic } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
 import { provenance } from '../machine/provenance.ts';
-import { htmlTable, page, paragraph, row, section } from './html.ts';
-import type { ReportFigures } from './page.ts';
-import { pathPlot } from './svg.ts';
+import { type Drawing, inlineSvg, linePlot, pageTheme, pathPlot, reachOf } from '../plot/index.ts';
+import { count, figuresText, mean, type ReportFigures } from './figures.ts';
+import { type Cell, htmlTable, NARROW, page, panels, paragraph, responsivePlot, section } from './html.ts';
+import { samplerName } from './measure.ts';
 
 const EULER_STEPS = [1, 2, 4, 10, 100];
 const PATHS = 200;
 const PATH_STEPS = 100;
+/** Data points drawn behind the paths. */
+const BACKGROUND = 1000;
 
 export interface PlaneFlow {
   name: string;
@@ -68,26 +71,26 @@ export async function reportPlane(flows: readonly PlaneFlow[], options: PlaneRep
   if (flows.length === 0) throw new ValueError('[reportPlane] expected at least one flow, got none');
   const required = ['out', 'title', 'data', 'device'] as const;
   const { out, title, data, seed = 1, device, signal } = checkOptions('reportPlane', options, optionKinds, required);
-  const count = data.length / 2;
+  const total = data.length / 2;
   const common = { shape: [2], seed, epsilon: 0, device, signal };
-  const plots: string[] = [];
+  const paths: { name: string; points: Float32Array[] }[] = [];
   const stages: ReportFigures['stages'] = [];
   for (const { name, velocity, steps } of flows) {
     const fd: Record<string, number> = {};
     for (const N of EULER_STEPS) {
-      const { samples } = await sample(velocity, { ...common, count, solver: 'euler', steps: N });
+      const { samples } = await sample(velocity, { ...common, count: total, solver: 'euler', steps: N });
       fd[N] = energyDistance(samples, data, 2);
     }
-    const { samples, nfe } = await sample(velocity, { ...common, count, solver: 'rk45', tolerance: 1e-5 });
+    const { samples, nfe } = await sample(velocity, { ...common, count: total, solver: 'rk45', tolerance: 1e-5 });
     fd.rk45 = energyDistance(samples, data, 2);
-    const straight = await straightness(velocity, { ...common, count, steps: PATH_STEPS });
+    const straight = await straightness(velocity, { ...common, count: total, steps: PATH_STEPS });
     const { points } = await trajectory(velocity, {
       ...common,
       count: PATHS,
       steps: PATH_STEPS,
       stops: PATH_STEPS / 4,
     });
-    plots.push(pathPlot(points, { title: name, background: data.subarray(0, 2000) }));
+    paths.push({ name, points });
     const figures = { straightness: straight.straightness, straightness_steps: PATH_STEPS, fd, nfe };
     stages.push({ name, checkpoint: '', steps, ...figures });
   }
@@ -96,59 +99,105 @@ export async function reportPlane(flows: readonly PlaneFlow[], options: PlaneRep
     created: new Date().toISOString(),
     device: device.description,
     seed,
-    samples: count,
+    samples: total,
     features: 'points',
     stages,
   };
   makeFolder(out);
-  await writeFileAtomic(join(out, 'report.html'), [Buffer.from(planePage(title, plots, figures))]);
+  await writeFileAtomic(join(out, 'report.html'), [
+    Buffer.from(planePage(title, pathPlots(paths, data.subarray(0, 2 * BACKGROUND)), figures)),
+  ]);
   await writeJson(join(out, 'report.json'), figures);
   return figures;
 }
 
-function planePage(title: string, plots: readonly string[], { stages, samples, ...made }: ReportFigures): string {
-  const samplers = Object.keys(stages[0].fd);
-  return page(
-    title,
-    section(
-      'Paths',
-      paragraph(
-        `Paths from ${PATHS} start points (hollow), the same for every flow, to their ends (filled), over data points (grey).`,
-      ),
-      row(...plots),
-    ),
-    section(
-      'Results',
-      htmlTable(
-        [
-          'flow',
-          'updates',
-          'straightness',
-          'NFE of RK45',
-          ...samplers.map((N) => (N === 'rk45' ? 'RK45' : `N = ${N}`)),
-        ],
-        stages.map(({ name, steps, straightness, nfe, fd }) => [
-          name,
-          steps,
-          ...[straightness, nfe, ...samplers.map((N) => fd[N])].map((value) => Number(value.toPrecision(3))),
-        ]),
-      ),
-      paragraph(
-        `The columns per number of steps give the energy distance between ${samples} samples and as many data points, which is 0 ` +
-          'for equal distributions. Straightness is E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over both coordinates; 0 means straight.',
-      ),
-    ),
-    section(
-      'Provenance',
-      htmlTable(
-        ['what', 'value'],
-        [
-          ['version', `${made.version} (${made.revision})`],
-          ['date', made.created],
-          ['device', made.device],
-          ['seed of the start points', made.seed],
-        ],
-      ),
-    ),
+/** The paths of each flow, with the same axes. */
+function pathPlots(flows: readonly { name: string; points: Float32Array[] }[], background: Float32Array): string[] {
+  const reach = reachOf(background, ...flows.flatMap(({ points }) => points));
+  return flows.map(({ name, points }) =>
+    inlineSvg(pathPlot(points, { theme: pageTheme, title: name, background, reach, size: NARROW })),
   );
+}
+
+function planePage(title: string, plots: readonly string[], figures: ReportFigures): string {
+  const { stages, samples, version, revision, created, device, seed } = figures;
+  const samplers = Object.keys(stages[0].fd);
+  const distances = samplers.map((sampler): Cell[] => {
+    const values = stages.map(({ fd }) => fd[sampler]);
+    const best = stages.length > 1 ? Math.min(...values) : undefined;
+    return [
+      `Energy distance, ${samplerName(sampler)}`,
+      ...values.map((value) => ({ number: figuresText(value), best: value === best })),
+    ];
+  });
+  return page(title, {
+    intro: [
+      paragraph(
+        'A rectified flow moves points of noise along paths until they are distributed like the data. Where paths are ' +
+          'straight, few steps suffice, and a step is what a generator costs.',
+      ),
+    ],
+    sections: [
+      section(
+        'Paths',
+        paragraph(
+          `Paths from ${PATHS} start points (hollow circles), the same for every flow, to their ends (filled), over data ` +
+            'points (grey).',
+        ),
+        panels(...plots),
+      ),
+      section(
+        'Quality and speed',
+        responsivePlot((width) => distancePlot(figures, width)),
+        htmlTable(
+          stages.length > 1 ? 'Figures of each flow; the best of a row is bold' : 'Figures of the flow',
+          ['', ...stages.map(({ name }) => name)],
+          [
+            ['Updates in training', ...stages.map(({ steps }) => ({ number: count(steps) }))],
+            ['Straightness', ...stages.map(({ straightness }) => ({ number: figuresText(straightness) }))],
+            ['Evaluations per sample with RK45', ...stages.map(({ nfe }) => ({ number: mean(nfe) }))],
+            ...distances,
+          ],
+        ),
+        paragraph(
+          `Energy distance: how far ${count(samples)} samples are, as a group, from as many data points; 0 for equal ` +
+            'distributions. Straightness: how much the velocity along a path differs from the straight line between its ' +
+            'ends, E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over both coordinates; 0 is straight. RK45 chooses its own steps.',
+        ),
+      ),
+      section(
+        'Provenance',
+        htmlTable(
+          'What this page was made from',
+          ['what', 'value'],
+          [
+            ['Version', `${version} (${revision})`],
+            ['Date', created],
+            ['Device', device],
+            ['Seed of the start points', String(seed)],
+          ],
+        ),
+      ),
+    ],
+    footer: `Written by rectiflow ${version} on ${created.slice(0, 16).replace('T', ' ')} UTC.`,
+  });
+}
+
+function distancePlot({ stages }: ReportFigures, width: number): Drawing | undefined {
+  const series = stages.map(({ name, fd, nfe }) => ({
+    label: name,
+    points: EULER_STEPS.map((steps) => [steps, fd[steps]] as const),
+    extra: [{ at: [nfe, fd.rk45] as const, label: 'RK45' }],
+  }));
+  return linePlot(series, {
+    theme: pageTheme,
+    title: 'Quality against cost',
+    xLabel: 'evaluations per sample; hollow: RK45',
+    yLabel: 'energy distance; lower is better',
+    logX: true,
+    logY: true,
+    xTicks: EULER_STEPS,
+    width,
+    height: 330,
+  });
 }

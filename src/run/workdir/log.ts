@@ -95,6 +95,11 @@ function stepOf(line: string): number {
 export interface LoggedStep {
   step: number;
   loss: number;
+  /** Absent in a line that does not have it, like the figures below. */
+  imagesPerSecond?: number;
+  /** Loss of held-out images, of evaluated steps. */
+  evalLoss?: number;
+  straightness?: number;
 }
 
 const MOST_STEPS = 2 ** 20;
@@ -111,16 +116,27 @@ export async function readLog(path: string): Promise<LoggedStep[]> {
     let [every, read] = [1, 0];
     for await (const lines of readLines(file))
       for (const line of lines) {
-        const { step, loss } = parseLine(line) ?? {};
+        const { step, loss, images_per_s, eval_loss, straightness } = parseLine(line) ?? {};
         if (!Number.isSafeInteger(step) || !Number.isFinite(loss) || read++ % every !== 0) continue;
         if (steps.length === MOST_STEPS) {
           steps = steps.filter((_, i) => i % 2 === 0);
           every *= 2;
         }
-        steps.push({ step: step as number, loss: loss as number });
+        steps.push({
+          step: step as number,
+          loss: loss as number,
+          ...numbers({ imagesPerSecond: images_per_s, evalLoss: eval_loss, straightness }),
+        });
       }
     return steps;
   });
+}
+
+/** The entries that are finite numbers. */
+function numbers<Name extends string>(values: Record<Name, unknown>): Partial<Record<Name, number>> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => Number.isFinite(value))) as Partial<
+    Record<Name, number>
+  >;
 }
 
 /** Parses a line; undefined if it is truncated. */

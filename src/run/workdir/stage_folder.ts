@@ -48,7 +48,7 @@ async function siblingFolder(workdir: string, stage: RunIdentity): Promise<strin
 }
 
 /** The stage of the newest readable state, or else snapshot, in a folder; undefined if none names a stage. */
-async function stageOf(workdir: string): Promise<RunIdentity | undefined> {
+export async function stageOf(workdir: string): Promise<RunIdentity | undefined> {
   for (const [folder, name] of [
     ['checkpoints-meta', 'state'],
     ['checkpoints', 'checkpoint'],

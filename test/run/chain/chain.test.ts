@@ -168,7 +168,7 @@ describe('a chain on the digits', () => {
       spawnSync(process.execPath, [bin, 'report', '--threads', '1', '--workdir', workdir], options);
     expect(report('chain')).toMatchObject({ status: 0 });
     expect(existsSync(join(root, 'whole/chain/report.json'))).toBe(true);
-    expect(report('chain/1_rectified_flow').stdout).toMatch(/^\s+straightness .*\nflow +0\.\d/);
+    expect(report('chain/1_rectified_flow').stdout).toMatch(/^\s+straightness .*\nrectified flow +0\.\d/);
     expect(report('chain/nothing')).toMatchObject({
       status: 1,
       stderr:
@@ -209,7 +209,9 @@ describe('a chain on the digits', () => {
 function filesOf(folder: string): Record<string, string> {
   const files = readdirSync(join(root, folder, 'chain'), { recursive: true, encoding: 'utf8' }).sort();
   expect(files.filter((file) => /(^|\/)(\.|lock)|\.part$/.test(file))).toEqual([]);
-  const kept = files.filter((file) => /\.\w+$/.test(file) && !/tensorboard|report\.|stdout\.txt/.test(file));
+  const kept = files.filter(
+    (file) => /\.\w+$/.test(file) && !/tensorboard|report\.|times\.json|stdout\.txt/.test(file),
+  );
   const hash = (file: string) => {
     const text = readFileSync(join(root, folder, 'chain', file), 'latin1');
     const lasting = file.endsWith('log.jsonl') ? text.replace(/"images_per_s":[^,}]*/g, '') : text;
