@@ -77,7 +77,10 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   const total = stages.length + 1;
   const unlock = await lockFolder(makeFolder(workdir), { signal, notice: onNotice });
   try {
-    await removeLeftovers(workdir, /^(chain|report|times)\.json$|^report\.html$|^samples\.png$|^classifier\.safetensors$/);
+    await removeLeftovers(
+      workdir,
+      /^(chain|report|times)\.json$|^report\.html$|^samples\.png$|^classifier\.safetensors$/,
+    );
     await writeJson(join(workdir, chainFile), config);
     await lookAhead(stages, config, checked);
     await sayEstimate(stages, config, checked);

@@ -6,7 +6,7 @@ import { readWhole } from '../../io/file.ts';
 import { parseJsonFile, writeJson } from '../../io/json.ts';
 import type { Config } from '../config/types.ts';
 import type { ReportedRun, ReportedStage } from '../report/index.ts';
-import { type ChainStage, chainFile } from './stages.ts';
+import { type ChainStage, chainFile, isComplete } from './stages.ts';
 
 const timesFile = 'times.json';
 const MAX_BYTES = 2 ** 20;
@@ -34,11 +34,10 @@ export async function addTime(workdir: string, name: string, seconds: number): P
 /** What a report says of a chain. */
 export async function chainRun(config: Config, stages: readonly ChainStage[], workdir: string): Promise<ReportedRun> {
   const times = await readTimes(workdir);
-  const reported = stages.map((stage): ReportedStage => {
+  const reported = stages.map(async (stage): Promise<ReportedStage> => {
     const path = stage.kind === 'classifier' ? stage.path : stage.folder;
-    const complete = stage.kind === 'flow' ? existsSync(stage.checkpoint) : stage.kind === 'classifier';
-    const state = !existsSync(path) ? 'not begun' : complete ? 'complete' : 'begun';
+    const state = !existsSync(path) ? 'not begun' : (await isComplete(stage)) ? 'complete' : 'begun';
     return { name: stage.name, path, seconds: times.get(stage.name), state };
   });
-  return { command: 'chain', config, configFile: chainFile, stages: reported };
+  return { command: 'chain', config, configFile: chainFile, stages: await Promise.all(reported) };
 }
