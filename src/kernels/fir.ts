@@ -82,6 +82,7 @@ export const firResampleOp = declareOp<FirAttributes>({
 });
 
 /**
+ * Inserts `up` - 1 zeros after each pixel, pads, filters rows and columns, and keeps every `down`-th pixel: StyleGAN2's upfirdn2d.
  * @param x [N, H, W, C]
  * @param kernel taps of the filter along each axis, scaled here to the sum `up`, so that constant images stay constant
  * @returns [N, H', W', C], H' = floor((H up + before + after - length) / down) + 1

@@ -6,12 +6,21 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ReflectionKind } from 'typedoc';
 import { beforeAll, describe, expect, it } from 'vitest';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const typedoc = join(dirname(createRequire(import.meta.url).resolve('typedoc/package.json')), 'bin/typedoc');
 const out = mkdtempSync(join(tmpdir(), 'rectiflow-docs-'));
 const json = join(out, 'public.json');
+
+interface Reflection {
+  name: string;
+  kind: number;
+  children?: Reflection[];
+  signatures?: { comment?: { summary: { text: string }[] } }[];
+  categories?: { title: string }[];
+}
 const readJson = (name: string) => JSON.parse(readFileSync(join(root, name), 'utf8'));
 
 describe('npm run docs', () => {
@@ -39,13 +48,52 @@ describe('npm run docs', () => {
 
   it.each([
     'index',
-    'classes/index.Tensor',
-    'functions/index.conv2d',
-    'variables/index.add',
-    'functions/flow.rectifiedFlowLoss',
-    'functions/run.train',
+    'classes/rectiflow.Tensor',
+    'functions/rectiflow.conv2d',
+    'functions/rectiflow.add',
+    'documents/From_the_official_PyTorch_code',
+    'modules/rectiflow_fluent',
+    'functions/rectiflow_flow.rectifiedFlowLoss',
+    'functions/rectiflow_run.train',
   ])('has the page %s', (page) => {
     expect(existsSync(join(out, `${page}.html`))).toBe(true);
+  });
+
+  it('documents what can be called as functions, in categories, and each with a description', () => {
+    const { children } = JSON.parse(readFileSync(json, 'utf8')) as Reflection;
+    const engine = children?.find(({ name }) => name === 'rectiflow') as Reflection;
+    expect(engine.children?.filter(({ kind }) => kind === ReflectionKind.Variable)).toEqual([]);
+    const functions = engine.children?.filter(({ kind }) => kind === ReflectionKind.Function) ?? [];
+    expect(functions.length).toBeGreaterThan(200);
+    const plain = functions.filter(({ signatures }) => !signatures?.[0].comment?.summary[0]?.text);
+    expect(plain.map(({ name }) => name)).toEqual([]);
+    const titles = engine.categories?.map(({ title }) => title);
+    expect(titles).toEqual(expect.arrayContaining(['Element by element', 'Shapes and indices', 'Networks', 'Errors']));
+    expect(titles).not.toContain('Names');
+  });
+
+  it('has no page with a broken link, to a file or within one', () => {
+    const files = readdirSync(out, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.html'));
+    const pages = new Map(files.map((file) => [file, readFileSync(join(out, file), 'utf8')]));
+    const ids = new Map<string, Set<string>>();
+    const idsOf = (file: string) => {
+      if (!ids.has(file))
+        ids.set(file, new Set([...(pages.get(file) ?? '').matchAll(/\sid="([^"]*)"/g)].map(([, id]) => id)));
+      return ids.get(file) as Set<string>;
+    };
+    const broken: string[] = [];
+    let count = 0;
+    for (const [file, text] of pages)
+      for (const [, link] of text.matchAll(/\s(?:href|src)="([^"]+)"/g)) {
+        if (/^(https?|mailto|data):/.test(link)) continue;
+        count++;
+        const [path, anchor] = decodeURIComponent(link.replaceAll('&amp;', '&')).split('#');
+        const target = path === '' ? file : join(dirname(file), path);
+        const missing = !(pages.has(target) || existsSync(join(out, target)));
+        if (missing || (anchor && pages.has(target) && !idsOf(target).has(anchor))) broken.push(`${file}: ${link}`);
+      }
+    expect(count).toBeGreaterThan(10_000);
+    expect(broken).toEqual([]);
   });
 });
 
@@ -53,9 +101,21 @@ const pages = [
   'README.md',
   'CONTRIBUTING.md',
   'CHANGELOG.md',
+  'SECURITY.md',
   'test/README.md',
   ...readdirSync(join(root, 'docs')).flatMap((name) => (name.endsWith('.md') ? [`docs/${name}`] : [])),
 ];
+/** The anchors that GitHub gives to the headings of a page. */
+function anchorsOf(page: string): string[] {
+  const headings = [...page.replace(/```.*?```/gs, '').matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading);
+  return headings.map((heading) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
 /** Folders that commands create and git ignores. */
 const made = ['bench/.opponents', 'bench/.venv'];
 
@@ -74,6 +134,15 @@ describe.each(pages)('%s', (page) => {
     const files = links.filter((link) => !/^(https?:|#)/.test(link)).map((link) => link.split('#')[0]);
     expect(files.filter((file) => !existsSync(join(root, dirname(page), file)))).toEqual([]);
   });
+
+  it('links to headings that exist', () => {
+    const links = [...text.replace(/```.*?```/gs, '').matchAll(/\]\(([^)\s#:]*)#([^)\s]+)\)/g)];
+    const missing = links.filter(([, file, anchor]) => {
+      const target = file === '' ? text : readFileSync(join(root, dirname(page), file), 'utf8');
+      return !anchorsOf(target).includes(anchor);
+    });
+    expect(missing.map(([link]) => link)).toEqual([]);
+  });
 });
 
 it('test/README.md names tests that exist', () => {
@@ -85,11 +154,6 @@ it('test/README.md names tests that exist', () => {
   expect(named.filter((path) => !exists(path))).toEqual([]);
 });
 
-interface Reflection {
-  name: string;
-  children?: Reflection[];
-}
-
 /** Names of the members that the documentation shows. */
 function membersOf(module: string, name: string): string[] {
   const { children = [] } = JSON.parse(readFileSync(json, 'utf8')) as Reflection;
@@ -99,7 +163,7 @@ function membersOf(module: string, name: string): string[] {
 
 it.each<[module: string, name: string, members: string[]]>([
   [
-    'index',
+    'rectiflow',
     'Device',
     [
       ...[
@@ -115,9 +179,9 @@ it.each<[module: string, name: string, members: string[]]>([
       ],
     ],
   ],
-  ['index', 'Scope', ['[dispose]', 'close', 'run']],
+  ['rectiflow', 'Scope', ['[dispose]', 'close', 'run']],
   [
-    'nn',
+    'rectiflow/nn',
     'Adam',
     [
       ...['constructor', 'dispose', 'learningRate', 'minimize', 'options', 'restore', 'state', 'states', 'step'],
@@ -125,20 +189,20 @@ it.each<[module: string, name: string, members: string[]]>([
     ],
   ],
   [
-    'nn',
+    'rectiflow/nn',
     'Module',
     [
       ...['[dispose]', 'constructor', 'dispose', 'eval', 'loadStateDict', 'namedParameters', 'namedTensors'],
       ...['parameterCount', 'stateDict', 'train', 'training'],
     ],
   ],
-  ['data', 'PairSet', ['close', 'count', 'load', 'open', 'shape']],
+  ['rectiflow/data', 'PairSet', ['close', 'count', 'load', 'open', 'shape']],
 ])('of %s: %s has no internal member', (module, name, members) => {
   expect(membersOf(module, name).sort()).toEqual(members);
 });
 
-it('of index: Tensor has its data, its gradient and the ops as methods', async () => {
-  const members = new Set(membersOf('index', 'Tensor'));
+it('of rectiflow: Tensor has its data, its gradient and the ops as methods', async () => {
+  const members = new Set(membersOf('rectiflow', 'Tensor'));
   const { Tensor } = await import('../../src/index.ts');
   const before = new Set(Object.getOwnPropertyNames(Tensor.prototype));
   await import('../../src/fluent.ts');
