@@ -44,13 +44,21 @@ export function createFilled(op: string, shape: Shape, value: number, options: T
 }
 
 const PATTERN_WORDS = 16;
+/** The bits of 1 in f32. */
+const F32_ONE = 0x3f800000;
 
-/** Fills a tensor with a word of 32 bits by copies within the device, which can be recorded: the host writes nothing. */
+/** Fills a tensor with a word of 32 bits by work of the device, which can be recorded: the host writes nothing. */
 function repeatWord({ device, address, size, dtype }: Tensor, word: number): void {
   const bytes = size * dtypes[dtype].bytes;
   if (bytes === 0) return;
-  let done = Math.min(4 * PATTERN_WORDS, bytes);
-  device.copy(address, device.table(new Array(PATTERN_WORDS).fill(word)), done);
+  const pattern = [...new Uint8Array(Int32Array.of(word).buffer)];
+  if (pattern.every((byte) => byte === pattern[0])) return device.fill(address, bytes, pattern[0]);
+  let done = 4;
+  if (word === F32_ONE) {
+    // Frequent, so its table is worth the memory, which is never freed.
+    done = Math.min(4 * PATTERN_WORDS, bytes);
+    device.copy(address, device.table(new Array(PATTERN_WORDS).fill(word)), done);
+  } else for (const [i, byte] of pattern.entries()) device.fill(address + i, 1, byte);
   while (done < bytes) {
     const count = Math.min(done, bytes - done);
     device.copy(address + done, address, count);

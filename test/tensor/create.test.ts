@@ -2,6 +2,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import * as engine from '../../src/index.ts';
 import { type Device, openDevice, tensor } from '../../src/index.ts';
+import { openTestDevice } from '../support/devices.ts';
 
 const { ArgumentError, DtypeError, ShapeError, ValueError } = engine;
 let device: Device;
@@ -12,6 +13,31 @@ beforeAll(async () => {
 /** The module without types, as JavaScript callers see it. */
 const loose = engine as unknown as Record<string, (...values: unknown[]) => engine.Tensor>;
 const list = (t: engine.Tensor) => [...t.dataSync()];
+
+describe('full', () => {
+  it.each(['cpu', 'wasm', 'cuda-emulated'])(
+    'fills any size with any value on %s, and keeps no memory',
+    async (name) => {
+      const on = await openTestDevice(name);
+      const check = (value: number) => {
+        for (const size of [0, 1, 3, 17, 1000]) {
+          using t = engine.full([size], value, { device: on });
+          expect(list(t)).toEqual(new Array(size).fill(Math.fround(value)));
+        }
+      };
+      engine.full([1], 1, { device: on }).dispose();
+      const { live } = on.memory();
+      for (let i = 0; i < 100; i++) check(i - 0.75);
+      for (const value of [0, 1, Number.NaN, -0, Number.POSITIVE_INFINITY]) check(value);
+      using whole = engine.full([5], -2, { device: on, dtype: 'i32' });
+      using bytes = engine.full([5], 7, { device: on, dtype: 'u8' });
+      expect([list(whole), list(bytes)]).toEqual([new Array(5).fill(-2), new Array(5).fill(7)]);
+      whole.dispose();
+      bytes.dispose();
+      expect(on.memory().live).toBe(live);
+    },
+  );
+});
 
 describe('data', () => {
   it('refuses lists that contain themselves or one another without delay', () => {
