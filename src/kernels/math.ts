@@ -231,7 +231,7 @@ const atan2Op = binary('atan2', {
 });
 /**
  * The angle of the point (b, a) in [-pi, pi], broadcast: the arctangent of a / b in the right quadrant. At (0, 0) the
- * gradient is NaN, as in PyTorch.
+ * gradient is NaN (PyTorch 2.13: 0).
  * @example atan2(tensor([1, -1]), tensor([-1, -1])); // [2.356, -2.356]
  */
 export const atan2 = binaryFunction(atan2Op, (a, b) => math.binary('atan2', 'math_atan2', a, b));

@@ -228,6 +228,7 @@ export function permutation(n: number, options: PermutationOptions): Tensor {
  * 1 / (1 - p), with the p that was given.
  */
 export interface DropoutOptions extends DrawOptions {
+  /** The probability with which an element is zeroed, in [0, 1). */
   p: number;
 }
 
@@ -291,7 +292,12 @@ export const dropoutOp = declareOp<DrawnMask>({
 });
 
 /**
- * Zeroes elements with probability p and scales the others by 1 / (1 - p). Backward draws the mask again.
+ * Zeroes elements with probability p, rounded to a multiple of 2^-16, and scales the others by 1 / (1 - p). The mask is a
+ * function of seed, stream, number of the sample (position on the first axis, counted from `first`) and element; backward draws it
+ * again.
+ * @param x f32, or on CUDA bf16
+ * @param p in [0, 1)
+ * @throws ValueError for another p
  * @example dropout(ones([8]), 0.5, { seed: 1 }); // [0, 2, 2, 2, 2, 0, 2, 0]
  */
 export function dropout(x: Tensor, p: number, options: DrawOptions): Tensor {

@@ -40,7 +40,7 @@ export class ParameterArena {
   private readonly bound: { slot: Slot; parameter: Tensor; gradient: Tensor }[] = [];
 
   /**
-   * Moves the parameters of `module` into the arena; the old parameter tensors are disposed.
+   * Moves the parameters of `module` into the arena, with their hooks; the old parameter tensors are disposed.
    * @param partsOf default: all parameters are in part 0
    * @throws ValueError
    */
@@ -73,6 +73,7 @@ export class ParameterArena {
       const before = owner[key] as Tensor;
       const after = this.window(this.values, this.entries[i]);
       after.requireGrad();
+      after.leafHooks = before.leafHooks;
       const gradient = this.window(this.gradients, this.entries[i]);
       after.grad = gradient;
       this.bound.push({ slot, parameter: after, gradient });

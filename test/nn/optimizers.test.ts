@@ -172,6 +172,28 @@ describe('on cpu', () => {
     });
   });
 
+  test('hooks of parameters that were added before the optimiser see its gradients', () => {
+    using model = new Parameters(device, { w: [2] });
+    const seen: number[][] = [];
+    const handle = model
+      .stateDict()
+      .get('w')
+      ?.registerHook((gradient) => {
+        seen.push(Array.from(gradient.dataSync()));
+        return mul(gradient, 0);
+      });
+    const optimizer = new nn.SGD(model, { learningRate: 0.5 });
+    const w = model.stateDict().get('w') as Tensor;
+    const before = w.dataSync();
+    optimizer.minimize(() => sum(w));
+    expect([seen, w.dataSync()]).toEqual([[[1, 1]], before]);
+    handle?.remove();
+    optimizer.minimize(() => sum(w));
+    expect(seen.length).toBe(1);
+    expect(w.dataSync()[0]).toBeCloseTo(before[0] - 0.5, 5);
+    optimizer.dispose();
+  });
+
   test('plain SGD keeps no moments', () => {
     using model = new Parameters(device);
     expect(new nn.SGD(model).states).toEqual(['ema']);

@@ -38,6 +38,9 @@ describe.each(deviceNames)('%s', (name) => {
       expect(() => maxPool2d(x, { kernel: 3, padding: 2 })).toThrow(ValueError);
       expect(() => maxPool2d(x, { kernel: 3, padding: 2 })).toThrow('[maxPool2d] expected a padding of at most half');
       expect(() => averagePool2d(x, { kernel: 0 })).toThrow('[averagePool2d] expected a kernel of whole numbers >= 1');
+      expect(() => averagePool2d(x, { kernel: 1, stride: 2 ** 30 })).toThrow(
+        '[averagePool2d] expected a stride of whole numbers >= 1 and <= 2^28, got 1073741824 and 1073741824',
+      );
       expect(() => averagePool2d(x, { kernel: 2, stride: [1, 0.5] })).toThrow(
         'expected a stride of whole numbers >= 1',
       );

@@ -375,7 +375,7 @@ describe.each(deviceNames)('%s', (name) => {
       'unfold in steps of 0',
       (x) => engine.unfold(engine.reshape(x, [1, 2, 3, 1]), { kernel: 1, stride: 0 }),
       ValueError,
-      '[unfold] expected a stride of whole numbers >= 1, got 0 and 0',
+      '[unfold] expected a stride of whole numbers >= 1 and <= 2^28, got 0 and 0',
     ],
     [
       'tril of a vector',

@@ -15,6 +15,8 @@ export const extentKind = either(kinds.number, listOf(kinds.number, 'numbers', 2
 export function extents(op: string, what: string, value: Extent, least: number): [number, number] {
   const [vertical, horizontal] = typeof value === 'number' ? [value, value] : (copyOfList(value) as number[]);
   if (![vertical, horizontal].every((v) => isWhole(v, least, LARGEST)))
-    throw new ValueError(`[${op}] expected a ${what} of whole numbers >= ${least}, got ${vertical} and ${horizontal}`);
+    throw new ValueError(
+      `[${op}] expected a ${what} of whole numbers >= ${least} and <= 2^28, got ${vertical} and ${horizontal}`,
+    );
   return [vertical, horizontal];
 }
