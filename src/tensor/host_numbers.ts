@@ -52,7 +52,10 @@ function repeatWord({ device, address, size, dtype }: Tensor, word: number): voi
   const bytes = size * dtypes[dtype].bytes;
   if (bytes === 0) return;
   const pattern = [...new Uint8Array(Int32Array.of(word).buffer)];
-  if (pattern.every((byte) => byte === pattern[0])) return device.fill(address, bytes, pattern[0]);
+  if (pattern.every((byte) => byte === pattern[0])) {
+    device.fill(address, bytes, pattern[0]);
+    return;
+  }
   let done = 4;
   if (word === F32_ONE) {
     // Frequent, so its table is worth the memory, which is never freed.
