@@ -151,6 +151,8 @@ export function checkOptions<Options extends object>(
   known: OptionKinds<Options>,
   required: readonly (keyof Options & string)[] = [],
 ): Options {
+  if (options === undefined && required.length > 0)
+    throw new ArgumentError(op, `options with ${required.join(' and ')}`, 'none');
   if (!isRecord(options))
     throw new ArgumentError(op, `options { ${Object.keys(known).join(', ')} }`, describeValue(options));
   const names = optionNames(options, known);

@@ -7,9 +7,9 @@
 import { isWhole } from '../arguments.ts';
 import { nearestName, UsageError } from '../errors.ts';
 import { allKeys, keysReadBy } from '../run/config/explain.ts';
-import { isBooleanKey, isKey, type Override } from '../run/config/index.ts';
+import { isBooleanKey, isKey, type Override, presetNames } from '../run/config/index.ts';
 import type { KeyProperties, Reader } from '../run/config/keys.ts';
-import { keyProperties } from '../run/config/tree.ts';
+import { keyProperties, keysCalled } from '../run/config/tree.ts';
 import { twoColumns } from './columns.ts';
 import { type CommandName, summaries } from './summaries.ts';
 
@@ -17,6 +17,8 @@ export interface Option {
   /** Placeholder for the value in --help; an option without one is a switch. */
   value?: string;
   help: string;
+  /** Whether the command cannot run without it. */
+  required?: true;
   /** The configuration key that this option also sets. Giving both is an error. */
   key?: string;
 }
@@ -67,7 +69,7 @@ export class Parsed {
 
   required(name: string): string {
     const value = this.values.get(name);
-    if (value === undefined) throw new UsageError(`--${name} is required`);
+    if (value === undefined) throw missingOptions([name]);
     return value;
   }
 
@@ -77,8 +79,16 @@ export class Parsed {
     return this.number(name, expected, (value) => isWhole(value, least, most));
   }
 
-  positive(name: string): number | undefined {
-    return this.number(name, 'a number > 0', (value) => Number.isFinite(value) && value > 0);
+  positive(name: string, most = Number.MAX_VALUE): number | undefined {
+    const expected = `a number above 0${most < Number.MAX_VALUE ? `, at most ${most}` : ''}`;
+    return this.number(name, expected, (value) => value > 0 && value <= most);
+  }
+
+  /** The value of an option as a file name. @throws UsageError for one with another ending */
+  file(name: string, ending: string): string | undefined {
+    const value = this.values.get(name);
+    if (value === undefined || value.endsWith(ending)) return value;
+    throw new UsageError(`--${name} expects a file name ending in ${ending}, got "${value}"`);
   }
 
   oneOf<T extends string>(name: string, choices: readonly T[]): T | undefined {
@@ -105,11 +115,11 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
   const parsed = new Parsed();
   for (let at = 0; at < words.length; at++) {
     const option = optionOf(words[at]);
-    if (!option && parsed.operands.length < (command.operands?.length ?? 0)) {
+    if (!option && words[at] !== '' && parsed.operands.length < (command.operands?.length ?? 0)) {
       parsed.operands.push(words[at]);
       continue;
     }
-    if (!option) throw new UsageError(`unexpected argument "${words[at]}"; options of ${command.name} begin with --`);
+    if (!option) throw unexpectedWord(command, words[at]);
     const { name, attached } = option;
     const next = () => attached ?? (isOption(words[at + 1]) ? undefined : words[++at]);
     const path = command.overrides !== 'none' ? /^(?:no)?config\.(.+)$/.exec(name)?.[1].split('.') : undefined;
@@ -135,6 +145,8 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
       parsed.set(name, value);
     }
   }
+  const missing = Object.keys(command.options).filter((name) => command.options[name].required && !parsed.has(name));
+  if (missing.length > 0) throw missingOptions(missing);
   for (const [name, { key }] of Object.entries(command.options))
     if (key !== undefined && parsed.has(name) && parsed.sets(key))
       throw new UsageError(`--${name} and --config.${key} set the same key; give only one`);
@@ -170,16 +182,55 @@ function isOption(word: string | undefined): boolean {
   return word === undefined || optionOf(word) !== undefined;
 }
 
+function missingOptions(names: readonly string[]): UsageError {
+  const [last, ...others] = names.map((name) => `--${name}`).reverse();
+  if (others.length === 0) return new UsageError(`${last} is required`);
+  return new UsageError(`${others.reverse().join(', ')} and ${last} are required`);
+}
+
+function unexpectedWord(command: Command, word: string): UsageError {
+  const { name, options } = command;
+  if (word === '') return new UsageError(`an argument of ${name} is empty`);
+  const isConfig = presetNames().some((preset) => preset === word || preset.endsWith(`/${word}`));
+  const hint = isConfig && options.config ? `did you mean --config ${word}?` : `options of ${name} begin with --`;
+  return new UsageError(`unexpected argument "${word}"; ${hint}`);
+}
+
 function unknownOption(command: Command, name: string): UsageError {
-  const near = nearestName(name, Object.keys(command.options));
-  const hint = near ? `; did you mean --${near}?` : `; see rectiflow ${command.name} --help`;
-  return new UsageError(`${command.name} has no option --${name}${hint}`);
+  const meant = meantOptions(command, name).map((option) => `--${option}`);
+  const hint = meant.length > 0 ? `did you mean ${meant.join(' or ')}?` : `see rectiflow ${command.name} --help`;
+  return new UsageError(`${command.name} has no option --${name}; ${hint}`);
+}
+
+/** What an unknown option probably means: another option, or a key of the configuration without `config.`. */
+function meantOptions({ name: command, options, overrides }: Command, name: string): string[] {
+  const all = command === 'config' ? [] : allKeys();
+  const read = Array.isArray(overrides) ? all.filter((key) => isRead(overrides, key)) : overrides === 'all' ? all : [];
+  const keys = (some: (string | undefined)[]) =>
+    some.flatMap((key) => (key !== undefined && read.includes(key) ? [`config.${key}`] : []));
+  const names = Object.keys(options);
+  const near = nearestName(name, names);
+  // In --num_steps, the last word says what it counts.
+  const part = name
+    .toLowerCase()
+    .split(/[-_]/)
+    .reverse()
+    .find((word) => names.includes(word));
+  return (
+    [
+      keys([name]),
+      near === undefined ? [] : [near],
+      keys(keysCalled(name)),
+      part === undefined ? [] : [part],
+      keys([nearestName(name, read)]),
+    ].find((meant) => meant.length > 0) ?? []
+  );
 }
 
 export function commandHelp(command: Command): string {
-  const rows = Object.entries(command.options).map(([name, { value, help }]) => [
+  const rows = Object.entries(command.options).map(([name, { value, help, required }]) => [
     `--${name}${value ? ` ${value}` : ''}`,
-    help,
+    `${help}${required ? '; required' : ''}`,
   ]);
   const { overrides } = command;
   if (overrides !== 'none')

@@ -20,14 +20,14 @@ export const classifierCommand: Command = {
   details: 'Trains on labelled images; --config.eval.features classifier:FILE scores samples by its features.',
   overrides: keysReadBy('classifier'),
   options: {
-    config: { value: 'CONFIG', help: `${configHelp}; required` },
-    out: { value: 'FILE', help: 'X.safetensors; required' },
+    config: { value: 'CONFIG', help: configHelp, required: true },
+    out: { value: 'FILE', help: 'X.safetensors', required: true },
     steps: { value: 'N', help: 'number of updates; default: 30 epochs, at most 3000' },
     'dry-run': { help: 'print the merged configuration and what would run, then exit' },
     ...deviceOptions,
   },
   async run(parsed) {
-    const out = parsed.required('out');
+    const out = parsed.file('out', '.safetensors') as string;
     const steps = parsed.whole('steps', 1);
     const config = await configOf(parsed);
     requireLabels(config);

@@ -47,7 +47,7 @@ async function main(words: readonly string[]): Promise<number> {
     process.stderr.write(help());
     return 2;
   }
-  if (words.length === 1 && words[0] === '--version') {
+  if (words.length === 1 && ['--version', '-v', '-V', 'version'].includes(words[0])) {
     process.stdout.write(`${packageVersion()}\n`);
     return 0;
   }
@@ -55,7 +55,9 @@ async function main(words: readonly string[]): Promise<number> {
     process.stdout.write(help());
     return 0;
   }
-  const [name, rest] = await findCommand(words, Object.keys(loaders) as CommandName[]);
+  // `help train` is `train --help`.
+  const asked = words[0] === 'help' ? [...words.slice(1), '--help'] : words;
+  const [name, rest] = await findCommand(asked, Object.keys(loaders) as CommandName[]);
   const command = await loaders[name]();
   const parsed = parseArguments(command, rest);
   if (!parsed) {

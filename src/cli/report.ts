@@ -23,7 +23,7 @@ export const reportCommand: Command = {
     '--config.eval.num_samples gives their number.',
   overrides: keysReadBy('report'),
   options: {
-    workdir: { value: 'DIR', help: 'folder of the chain or the run; required' },
+    workdir: { value: 'DIR', help: 'folder of the chain or the run', required: true },
     budget: {
       value: 'MINUTES',
       help: `most minutes that its samples may take; default ${BUDGET_MINUTES}`,

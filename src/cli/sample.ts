@@ -30,7 +30,11 @@ export const sampleCommand: Command = {
   overrides: keysReadBy('sample'),
   options: {
     checkpoint: checkpointOption,
-    out: { value: 'FILE', help: 'X.png: a grid; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]; required' },
+    out: {
+      value: 'FILE',
+      help: 'X.png: a grid; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]',
+      required: true,
+    },
     config: { value: 'CONFIG', help: `${configHelp}; default: the configuration in the checkpoint` },
     partial: partialOption,
     num: { value: 'N', help: `number of images; default ${DEFAULT_NUM}, or the number of latents` },

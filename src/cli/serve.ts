@@ -1,6 +1,7 @@
 // The command `serve`: draws images from a checkpoint for requests over HTTP.
+import { UsageError } from '../errors.ts';
 import { keysReadBy } from '../run/config/explain.ts';
-import { serveSamples } from '../run/serve/index.ts';
+import { isHost, serveSamples } from '../run/serve/index.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import {
@@ -15,6 +16,8 @@ import {
 } from './shared.ts';
 
 const LAST_PORT = 65535;
+/** Seconds of a day. */
+const LONGEST_TIMEOUT = 86_400;
 
 export const serveCommand: Command = {
   name: 'serve',
@@ -35,9 +38,10 @@ export const serveCommand: Command = {
   },
   async run(parsed) {
     const host = parsed.text('host');
+    if (host !== undefined && !isHost(host)) throw new UsageError(`--host expects a name or an address, got "${host}"`);
     const port = parsed.whole('port', 0, LAST_PORT);
     const queue = parsed.whole('queue', 1);
-    const timeout = parsed.positive('timeout');
+    const timeout = parsed.positive('timeout', LONGEST_TIMEOUT);
     const path = namedCheckpoint(parsed);
     const config = await configOfCheckpoint(parsed, path);
     const device = await deviceOf(parsed, config);

@@ -1,8 +1,8 @@
 // Options and helpers that several commands share.
 import { KernelCache } from '../device/cache.ts';
-import type { Device } from '../device/device.ts';
+import { type Device, deviceNames, nearestDevice } from '../device/device.ts';
 import { fromEnvironment, MOST_THREADS } from '../device/environment.ts';
-import { openDefaultDevice, openDevice, parseDeviceName } from '../device/open.ts';
+import { openDefaultDevice, openDevice } from '../device/open.ts';
 import { ConfigError, UsageError } from '../errors.ts';
 import { readCheckpointHeader } from '../run/checkpoints/checkpoint.ts';
 import { findCheckpoint } from '../run/checkpoints/find.ts';
@@ -60,18 +60,22 @@ export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> 
  * Checks --device and --threads without opening a device.
  * @throws UsageError for a value that is invalid on any machine
  */
-function checkDevice(parsed: Parsed): void {
+export function checkDevice(parsed: Parsed): void {
   parsed.whole('threads', 1, MOST_THREADS);
   const name = parsed.text('device');
-  if (name !== undefined) parseDeviceName(name);
+  if (name === undefined || deviceNames.test(name)) return;
+  const near = nearestDevice(name);
+  throw new UsageError(
+    `--device expects cpu, wasm, cuda or cuda:N, got "${name}"${near === undefined ? '' : `; did you mean ${near}?`}`,
+  );
 }
 
 export const configHelp = 'name of a configuration (see rectiflow config list), or a .json, .ts or .js file';
 
 /** Options that the modes of the official program share. */
 export const workOptions: Record<string, Option> = {
-  config: { value: 'CONFIG', help: `${configHelp}; required` },
-  workdir: { value: 'DIR', help: 'folder of the run; required' },
+  config: { value: 'CONFIG', help: configHelp, required: true },
+  workdir: { value: 'DIR', help: 'folder of the run', required: true },
   eval_folder: { value: 'NAME', help: 'subfolder for evaluations; default eval', key: 'eval.folder' },
   'dry-run': { help: 'print the merged configuration and what would run, then exit' },
   ...deviceOptions,
@@ -105,7 +109,8 @@ export function withOverrides(parsed: Parsed, config: Config, used: readonly str
 
 export const checkpointOption: Option = {
   value: 'FILE',
-  help: 'a rectiflow checkpoint, or a .pth of the official code with --config for its network; required',
+  help: 'a rectiflow checkpoint, or a .pth of the official code with --config for its network',
+  required: true,
 };
 
 export const partialOption: Option = { help: 'load the tensors that fit from a checkpoint of another network' };
@@ -122,7 +127,9 @@ export async function configOfCheckpoint(parsed: Parsed, path: string): Promise<
   const named = parsed.text('config');
   if (named) return withOverrides(parsed, await loadConfig(named, {}, note));
   if (!(await isOurs(path)))
-    throw new UsageError(`${path} holds no configuration; give that of its network by --config NAME`);
+    throw new UsageError(
+      `${path} is not a checkpoint of rectiflow, which holds its configuration; for one of the official code, add --config NAME`,
+    );
   return withOverrides(parsed, await resolveConfig((await readCheckpointHeader(path)).config, path));
 }
 

@@ -13,7 +13,7 @@ export const statsCommand: Command = {
   details: "The features are those of the data set's training images.",
   overrides: keysReadBy('stats'),
   options: {
-    config: { value: 'CONFIG', help: `${configHelp}; required` },
+    config: { value: 'CONFIG', help: configHelp, required: true },
     out: {
       value: 'FILE',
       help: "X.npz in the official layout (pool_3); default: a file in the user's data folder, where eval finds it",
@@ -21,12 +21,13 @@ export const statsCommand: Command = {
     ...deviceOptions,
   },
   async run(parsed) {
+    const out = parsed.file('out', '.npz');
     const config = await configOf(parsed);
     requireKeys(config, 'evaluate data');
     const device = await deviceOf(parsed, config);
     const network = await openFeatures(config, { device, onNotice: note });
     using _network = network;
-    const path = parsed.text('out') ?? statisticsPath(config, network);
+    const path = out ?? statisticsPath(config, network);
     let progress: Progress | undefined;
     const rows = await runInterruptible((signal) =>
       buildStatistics(config, network, path, {

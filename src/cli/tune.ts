@@ -8,20 +8,21 @@ import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { type Progress, startProgress } from './progress.ts';
-import { deviceOptions } from './shared.ts';
+import { checkDevice, deviceOptions } from './shared.ts';
 
 export const tuneCommand: Command = {
   name: 'tune',
   details: 'RECTIFLOW_TUNING=FILE then uses the table.',
   overrides: 'none',
   options: {
-    out: { value: 'FILE', help: 'the JSON file that the table is written to; required' },
+    out: { value: 'FILE', help: 'the JSON file that the table is written to', required: true },
     turns: { value: 'N', help: 'measurements of each algorithm on each shape; default 4' },
     device: { value: 'NAME', help: 'device to measure, cpu or wasm; default cpu' },
     threads: deviceOptions.threads,
   },
   async run(parsed) {
     const out = parsed.required('out');
+    checkDevice(parsed);
     await requireWritable(out);
     const device = await openDevice(parsed.text('device') ?? 'cpu', { threads: parsed.whole('threads', 1) });
     let progress: Progress | undefined;

@@ -1,6 +1,7 @@
 // The interface of a device: memory, compiled kernels, and a queue of work. A device knows nothing about ops, shapes or gradients.
 // Addresses are opaque numbers that only their device understands. Work is enqueued in order; reads wait for it.
 import { kind } from '../arguments.ts';
+import { nearestName } from '../errors.ts';
 import type { AnyModule, CudaLaunchers, CudaModule, KernelModule, Launchers } from './module.ts';
 
 export type HostArray = Float32Array | Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
@@ -59,6 +60,12 @@ export interface TensorMaps {
 
 /** Names of devices. Groups: the kind, unless it is cuda; the number of the card. */
 export const deviceNames = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/;
+
+/** The device that another name probably means: "gpu" is cuda. */
+export function nearestDevice(name: string): string | undefined {
+  if (/^(gpu|nvidia)/i.test(name)) return 'cuda';
+  return nearestName(name.replace(/:.*/, ''), ['cpu', 'wasm', 'cuda']);
+}
 
 export interface Device {
   readonly kind: 'cpu' | 'cuda' | 'wasm';

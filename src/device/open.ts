@@ -7,7 +7,7 @@ import { describeMissingCompiler, lookForCompilerAsync } from './cc.ts';
 import { loadCompanions } from './companions.ts';
 import { CpuDevice } from './cpu.ts';
 import { debugLine } from './debug.ts';
-import { type Device, deviceKind, deviceNames, type Precision, precisions } from './device.ts';
+import { type Device, deviceKind, deviceNames, nearestDevice, type Precision, precisions } from './device.ts';
 import { MOST_THREADS } from './environment.ts';
 import { ffiVersion } from './system_library.ts';
 
@@ -136,7 +136,12 @@ async function deviceOf(
 /** @throws DeviceError for an unknown device name */
 export function parseDeviceName(name: string): { kind: string; index: number } {
   const match = deviceNames.exec(name);
-  if (!match) throw new DeviceError(`unknown device "${name}"; this version has: cpu, wasm, cuda, cuda:1, ...`);
+  if (!match) {
+    const near = nearestDevice(name);
+    throw new DeviceError(
+      `unknown device "${name}"; this version has: cpu, wasm, cuda, cuda:1, ...${near === undefined ? '' : `; did you mean ${near}?`}`,
+    );
+  }
   const [, kind = 'cuda', index = '0'] = match;
   return { kind, index: Number(index) };
 }

@@ -1,13 +1,13 @@
 // Reading from files with every failure named: a FileError says which file, what is wrong and what to do.
 import { createHash } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, statSync, writeSync } from 'node:fs';
+import { closeSync, constants, existsSync, fstatSync, openSync, statSync, writeSync } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { checkArgument, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { makeFolders } from '../folders.ts';
 
 const causes: Record<string, string> = {
-  ENOENT: 'no such file or folder; check the path',
   EACCES: 'permission denied; check the rights of the file and its folder',
   EPERM: 'operation not permitted; check the rights of the file and its folder',
   EEXIST: 'something else with that name exists',
@@ -29,7 +29,24 @@ export function asFileError(path: string, error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const { code, syscall } = error as NodeJS.ErrnoException;
   if (code === undefined || syscall === undefined) return error;
-  return new FileError(path, causes[code] ?? error.message, { cause: error });
+  return new FileError(path, describeFailure(path, code, syscall) ?? error.message, { cause: error });
+}
+
+/** What is wrong with a path, in words; undefined for a code without words. */
+function describeFailure(path: string, code: string, syscall: string): string | undefined {
+  // Only folders are listed, and resolved before.
+  const listing = ['scandir', 'opendir', 'realpath'].includes(syscall);
+  if (code === 'ENOTDIR' && listing && existsSync(path)) return 'is a file, not a folder';
+  if (code !== 'ENOENT') return causes[code];
+  const missing = missingFolder(dirname(path));
+  const what = listing ? 'no such folder' : 'no such file or folder';
+  return missing === undefined ? `${what}; check the path` : `${what}: ${missing} does not exist`;
+}
+
+/** The first part of a path that does not exist; undefined if the path exists. */
+function missingFolder(path: string): string | undefined {
+  if (existsSync(path) || dirname(path) === path) return undefined;
+  return missingFolder(dirname(path)) ?? path;
 }
 
 /** Flags for opening a regular file. There is no 'w': whole files are written by writeFileAtomic. */
@@ -195,15 +212,33 @@ export async function sha256OfFile(path: string): Promise<string> {
   });
 }
 
+/** @throws FileError unless `path` is a folder */
+export function requireFolder(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found?.isDirectory()) return;
+  if (found) throw new FileError(path, 'is a file, not a folder');
+  const missing = missingFolder(dirname(path));
+  throw new FileError(
+    path,
+    `no such folder${missing === undefined ? '; check the path' : `: ${missing} does not exist`}`,
+  );
+}
+
 /** Makes a folder and its parents. @returns its path @throws FileError if it cannot be made */
 export function makeFolder(path: string): string {
   checkArgument('makeFolder', 'path', path, kinds.path);
   try {
     makeFolders(path);
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    const why = code === 'EEXIST' ? ': something else has that name' : '';
-    throw new FileError(path, `cannot make the folder (${code})${why}`, { cause });
+    const { code = '' } = cause as NodeJS.ErrnoException;
+    const why = { EEXIST: 'something else has that name', ENOENT: 'its file system does not take new folders' }[code];
+    throw new FileError(
+      path,
+      `cannot make the folder (${code})${why || causes[code] ? `: ${why ?? causes[code]}` : ''}`,
+      {
+        cause,
+      },
+    );
   }
   return path;
 }

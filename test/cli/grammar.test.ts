@@ -138,7 +138,10 @@ describe('refuses', () => {
     ],
     [`train ${base} --dry-run --threads 0`, '--threads expects a whole number from 1 to 256, got "0"'],
     [`train ${base} --dry-run --threads 257`, '--threads expects a whole number from 1 to 256, got "257"'],
-    [`train ${base} --dry-run --device gpu`, 'unknown device "gpu"; this version has: cpu, wasm, cuda, cuda:1, ...'],
+    [
+      `train ${base} --dry-run --device gpu`,
+      '--device expects cpu, wasm, cuda or cuda:N, got "gpu"; did you mean cuda?',
+    ],
     [`train ${base} --noconfig.optim.lr`, '--noconfig.optim.lr: only boolean keys take --noconfig'],
     [`train ${base} --noconfig.data.centered=1`, '--noconfig.data.centered takes no value, got "1"'],
     ['train --config digit --workdir w', 'unknown configuration "digit"; did you mean "digits"?'],

@@ -113,7 +113,7 @@ it('each command has one summary, for the list of commands and for its own help'
 type Rows = Record<string, [line: string, says: RegExp]>;
 
 const device = (line: string): Rows => ({
-  device: [`${line} --device tpu`, /unknown device "tpu"/],
+  device: [`${line} --device tpu`, /--device expects cpu, wasm, cuda or cuda:N, got "tpu"/],
   threads: [`${line} --threads 0`, /--threads expects a whole number/],
 });
 const official = (name: string, line = `${name} ${tiny} --workdir w`): Rows => ({
@@ -171,7 +171,7 @@ const rows: Record<string, Rows> = {
     host: [`${elsewhere} --port 0`, /cannot listen on 192\.0\.2\.1:0: this machine does not have that address/],
     port: [`${elsewhere} --port 70000`, /--port expects a whole number from 0 to 65535, got "70000"/],
     queue: [`${elsewhere} --queue 0`, /--queue expects a whole number from 1 to \d+, got "0"/],
-    timeout: [`${elsewhere} --timeout 1e6`, /expected timeout to be a number of seconds, above 0 and at most 86400/],
+    timeout: [`${elsewhere} --timeout 1e6`, /--timeout expects a number above 0, at most 86400, got "1e6"/],
     ...device(elsewhere),
   },
   chain: {

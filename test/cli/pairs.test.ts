@@ -56,7 +56,7 @@ it('compares with a configuration and its data', async () => {
 
 it.each<[string[], number, RegExp]>([
   [['pairs'], 2, /give the folder of the pairs: rectiflow pairs DIR/],
-  [['pairs', 'gone'], 1, /gone: no such file or folder; check the path/],
+  [['pairs', 'gone'], 1, /gone: no such folder; check the path/],
   [['pairs', 'gone', '--data'], 2, /--data and --config\.KEY require --config CONFIG/],
   [['pairs', 'gone', '--limit', '0'], 2, /--limit expects a whole number from 1 to 2147483647, got "0"/],
 ])('%j', (args, code, message) => {

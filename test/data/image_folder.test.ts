@@ -76,7 +76,7 @@ it('names unreadable files once, replaces them by others, and fails above the li
 
 it('refuses a folder that is missing or has no image', async () => {
   const options = { size: 8, channels: 3, part: 'train' } as const;
-  await expect(openImageFolder('/no/such', options)).rejects.toThrow('/no/such: no such file or folder');
+  await expect(openImageFolder('/no/such', options)).rejects.toThrow('/no/such: no such folder: /no does not exist');
   await expect(openImageFolder(folderOf({}), options)).rejects.toThrow('has no file that matches');
   await expect(openImageFolder(folderOf({ '0.jpg': '0.jpg' }), { ...options, part: 'heldOut' })).rejects.toThrow(
     'too few',

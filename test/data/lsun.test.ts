@@ -76,7 +76,7 @@ it('lists the available categories', async () => {
     'has neither bedroom_train_lmdb nor bedroom_val_lmdb; it has the categories church_outdoor',
   );
   await expect(open(temporary(), 'bedroom')).rejects.toThrow('it has no category');
-  await expect(open('/no/such', 'bedroom')).rejects.toThrow('/no/such: no such file or folder');
+  await expect(open('/no/such', 'bedroom')).rejects.toThrow('/no/such: no such folder: /no does not exist');
   const root = temporary();
   mkdirSync(join(root, 'tower_val_lmdb'));
   await expect(open(root, 'tower')).rejects.toThrow('tower_val_lmdb/data.mdb: no such file or folder');

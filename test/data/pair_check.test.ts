@@ -212,7 +212,7 @@ describe('finds', () => {
     const root = mkdtempSync(join(tmpdir(), 'rectiflow-pairs-'));
     mkdirSync(join(root, 'notes'));
     await expect(checkPairs(root)).rejects.toThrow(/holds no pairs/);
-    await expect(checkPairs(join(root, 'gone'))).rejects.toThrow(/no such file or folder/);
+    await expect(checkPairs(join(root, 'gone'))).rejects.toThrow(/no such folder/);
   });
 });
 

@@ -56,7 +56,7 @@ describe('pairs', () => {
 
   it('that do not match are refused with the name of the file', async () => {
     const open = (folder: string) => PairSet.open(folder, shape);
-    await expect(open(join(tmpdir(), 'nowhere-at-all'))).rejects.toThrow(/nowhere-at-all: no such file or folder/);
+    await expect(open(join(tmpdir(), 'nowhere-at-all'))).rejects.toThrow(/nowhere-at-all: no such folder/);
     await expect(open(mkdtempSync(join(tmpdir(), 'rectiflow-pairs-')))).rejects.toThrow(/holds no pairs/);
     const short = await root({ 0: [0, 5] });
     truncateSync(join(short, '0/z1.npy'), 300);

@@ -35,8 +35,14 @@ try { console.log(await ${call}); } catch (error) { console.log(error.name, erro
 
 describe.runIf(existsSync('/proc/self'))('where the system creates no folder', () => {
   it.each([
-    ["makeFolder('/proc/nope')", 'FileError /proc/nope: cannot make the folder (ENOENT)'],
-    ["makeFolder('/proc/self/nope/deep')", 'FileError /proc/self/nope/deep: cannot make the folder (ENOENT)'],
+    [
+      "makeFolder('/proc/nope')",
+      'FileError /proc/nope: cannot make the folder (ENOENT): its file system does not take new folders',
+    ],
+    [
+      "makeFolder('/proc/self/nope/deep')",
+      'FileError /proc/self/nope/deep: cannot make the folder (ENOENT): its file system does not take new folders',
+    ],
     ["EventFile.open('/proc/nope')", 'FileError /proc/nope: '],
     ["new KernelCache('/proc/nope/x').reason", '/proc/nope/x cannot be written (ENOENT)'],
   ])('%s returns', (call, message) => {

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
+import { requireFolder } from '../../io/file.ts';
 import { numberedCheckpoints } from '../checkpoints/find.ts';
 import { type Config, loadConfig } from '../config/index.ts';
 import type { ReportedRun } from '../report/index.ts';
@@ -23,6 +24,7 @@ export interface ReportedFolder {
 /** What a folder holds. @throws FileError for a folder of neither kind, or in which no training has begun */
 export async function reportedFlows(workdir: string): Promise<ReportedFolder> {
   checkArgument('reportedFlows', 'workdir', workdir, kinds.path);
+  requireFolder(workdir);
   const hasLog = (folder: string) => existsSync(join(folder, 'log.jsonl'));
   if (existsSync(join(workdir, chainFile))) {
     const config = await loadConfig(join(workdir, chainFile));

@@ -2,7 +2,7 @@
 
 import { checkArgument } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
-import { ConfigError, DeviceError, ShapeError } from '../../errors.ts';
+import { ConfigError, DeviceError, ShapeError, ValueError } from '../../errors.ts';
 import { Initializer } from '../../nn/init.ts';
 import { outlineUNet } from '../../nn/outline.ts';
 import { UNet } from '../../nn/unet.ts';
@@ -69,12 +69,31 @@ export function outlineModel(config: Config): UNet {
   try {
     return outlineUNet(options);
   } catch (cause) {
+    if (cause instanceof ValueError) throw inKeys(cause, config);
     if (!(cause instanceof ShapeError)) throw cause;
     throw new ConfigError(
       `the network of this configuration has a tensor of more than 2^31 - 1 numbers, ${cause.got}; lower model.nf or model.ch_mult`,
       { cause },
     );
   }
+}
+
+/** The keys of the options that messages about them name. */
+const keysOfOptions: Partial<Record<keyof UNetOptions, string>> = {
+  imageSize: 'data.image_size',
+  baseChannels: 'model.nf',
+  channelMultipliers: 'model.ch_mult',
+  firKernel: 'model.fir_kernel',
+  numScales: 'model.num_scales',
+};
+
+/** An error about the options of UNet, in the words of a configuration. */
+function inKeys(error: ValueError, { model }: Config): ConfigError {
+  const names = new RegExp(`\\b(${Object.keys(keysOfOptions).join('|')})\\b`, 'g');
+  const text = error.message.replace(names, (name) => keysOfOptions[name as keyof UNetOptions] as string);
+  const channels = `model.nf ${model.nf} and model.ch_mult [${model.ch_mult.join(', ')}] do not fit together`;
+  const remedy = 'a multiple of 32 for model.nf always fits';
+  return new ConfigError(/group norm/.test(text) ? `${channels}: ${text}; ${remedy}` : text, { cause: error });
 }
 
 /** @throws DeviceError for a network larger than this machine's memory. A CUDA device reports that when it allocates */

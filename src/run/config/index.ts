@@ -87,9 +87,15 @@ export async function resolveConfig(raw: unknown, origin: string): Promise<Confi
 
 /** The file of a reference. */
 function locate(reference: string, folder: string): string {
-  if (extensions.includes(extname(reference))) return resolve(folder, reference);
-  const wanted = pythonPreset(reference) ?? presetName(reference);
   const names = presetNames();
+  if (extensions.includes(extname(reference))) {
+    const file = resolve(folder, reference);
+    const stem = basename(reference, extname(reference));
+    if (!existsSync(file) && names.some((n) => basename(n) === stem))
+      throw new ConfigError(`${reference}: no such file; did you mean the configuration "${stem}"?`);
+    return file;
+  }
+  const wanted = pythonPreset(reference) ?? presetName(reference);
   const name = names.find((n) => n === wanted) ?? names.find((n) => n.split('/').at(-1) === wanted.split('/').at(-1));
   if (name) return join(presetFolder(), `${name}.ts`);
   const near = nearestName(

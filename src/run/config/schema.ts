@@ -2,7 +2,7 @@
 // configs/rectified_flow/*), so that its command lines work unchanged. Keys that the official code does not have state `ours`.
 // scripts/config_pages.ts writes types.ts and docs/config.md from it.
 import { z } from 'zod';
-import { deviceNames, precisions } from '../../device/device.ts';
+import { deviceNames, nearestDevice, precisions } from '../../device/device.ts';
 import { fixed, free, type Reader, table, training } from './keys.ts';
 import { chainTable } from './tables/chain.ts';
 import { dataSets, dataTable } from './tables/data.ts';
@@ -28,7 +28,7 @@ export const configSchema = table('A configuration.', [], {
     { also: seeded },
   ),
   device: free(
-    textLike(deviceNames, 'cpu, wasm, cuda or cuda:N'),
+    textLike(deviceNames, 'cpu, wasm, cuda or cuda:N', nearestDevice),
     'Device to compute on, unless --device says otherwise.',
     { also: computing },
   ),

@@ -4,8 +4,8 @@ import { describeValue } from '../../arguments.ts';
 import { ConfigError, nearestName } from '../../errors.ts';
 import { type KeyProperties, propertiesOf } from './keys.ts';
 import { configSchema, disagreements } from './schema.ts';
-import type { Config } from './types.ts';
-import { describeType } from './values.ts';
+import type { Config, KeyPath } from './types.ts';
+import { describeType, suggestValue } from './values.ts';
 
 export type Tree = { [key: string]: unknown };
 
@@ -111,15 +111,9 @@ function describe(issue: z.core.$ZodIssue, tree: unknown): string[] {
   if (value !== undefined && path.length > 0 && keysAt(path)) return [`${unknownKey(path)}; ${got}`];
   const type = typeAt(path);
   const message = issue.code === 'custom' || type === undefined ? issue.message : `expected ${describeType(type)}`;
-  const near = typeof value === 'string' && type ? nearestName(value, choicesOf(type)) : undefined;
+  const near = typeof value === 'string' && type ? suggestValue(type, value) : undefined;
   const hint = near === undefined ? '' : `; did you mean ${near}?`;
   return [`${path.join('.') || 'the whole'}: ${message}; ${got}${hint}`];
-}
-
-/** The words that a value of this type may be; empty for a type that is not a choice. */
-function choicesOf(type: z.ZodType): string[] {
-  if (type instanceof z.ZodUnion) return (type.options as z.ZodType[]).flatMap(choicesOf);
-  return type instanceof z.ZodEnum && type.options.length > 1 ? type.options.map(String) : [];
 }
 
 /** "unknown key model.nff; did you mean model.nf?" */
@@ -130,9 +124,23 @@ export function unknownKey(path: readonly string[]): string {
   if (nested.length > path.length && typeAt(nested))
     return `unknown key "${path.join('.')}"; write ${nested.map((key) => `{ ${key}: `).join('')}...${' }'.repeat(nested.length)}`;
   const siblings = keysAt(path.slice(0, -1)) ?? Object.keys(configSchema.shape);
-  const elsewhere = leafPaths().filter((leaf) => leaf.at(-1) === path.at(-1));
-  const near = elsewhere.length > 0 ? elsewhere[0].join('.') : sibling(path, siblings);
+  const near = keysCalled(path.at(-1) as string)[0] ?? sibling(path, siblings);
   return `unknown key ${path.join('.')}${near ? `; did you mean ${near}?` : `; the keys there are ${siblings.join(', ')}`}`;
+}
+
+/** What other programs call keys. */
+const synonyms: Readonly<Record<string, KeyPath>> = {
+  learning_rate: 'optim.lr',
+  epochs: 'training.n_iters',
+  iterations: 'training.n_iters',
+};
+
+/** The dotted paths of the keys of that name in any table, whatever its case, or of the key that other programs call so. */
+export function keysCalled(name: string): string[] {
+  const wanted = name.toLowerCase().replaceAll('-', '_');
+  const keys = leafPaths().filter((leaf) => leaf.at(-1)?.toLowerCase() === wanted);
+  if (keys.length > 0) return keys.map((leaf) => leaf.join('.'));
+  return Object.hasOwn(synonyms, wanted) ? [synonyms[wanted]] : [];
 }
 
 function sibling(path: readonly string[], siblings: readonly string[]): string | undefined {

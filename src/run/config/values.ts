@@ -1,5 +1,6 @@
 // The types of values that keys of the schema have. Each has one description, which messages, --help and docs/config.md share.
 import { z } from 'zod';
+import { nearestName } from '../../errors.ts';
 
 /** Bound of step numbers and similar counts. Bounds are generous; larger values are typing errors or hostile files. */
 export const MANY = 1e12;
@@ -36,12 +37,33 @@ export function list<Item extends z.ZodNumber>(item: Item, least: number, most: 
   return z.array(item).min(least).max(most);
 }
 
-const formats = new WeakMap<RegExp, string>();
+interface Format {
+  words: string;
+  suggest?: (text: string) => string | undefined;
+}
 
-/** Text of a certain form. @param words describe it */
-export function textLike(pattern: RegExp, words: string) {
-  formats.set(pattern, words);
+const formats = new WeakMap<RegExp, Format>();
+
+/** Text of a certain form. @param words describe it @param suggest what a wrong text probably means */
+export function textLike(pattern: RegExp, words: string, suggest?: Format['suggest']) {
+  formats.set(pattern, { words, suggest });
   return z.string().regex(pattern);
+}
+
+function formatOf(type: z.ZodType): Format | undefined {
+  const pattern = checksOf(type).find((check) => 'pattern' in check)?.pattern as RegExp | undefined;
+  return pattern && formats.get(pattern);
+}
+
+/** The value of this type that a wrong text probably means; undefined if none is near. */
+export function suggestValue(type: z.ZodType, text: string): string | undefined {
+  return formatOf(type)?.suggest?.(text) ?? nearestName(text, choicesOf(type));
+}
+
+/** The words that a value of this type may be; empty for a type that is not a choice. */
+function choicesOf(type: z.ZodType): string[] {
+  if (type instanceof z.ZodUnion) return (type.options as z.ZodType[]).flatMap(choicesOf);
+  return type instanceof z.ZodEnum && type.options.length > 1 ? type.options.map(String) : [];
 }
 
 /** What a value of this type may be, such as "a whole number from 1 to 8". */
@@ -58,8 +80,7 @@ export function describeType(type: z.ZodType): string {
     return `a list of ${least} to ${most} ${plural}`;
   }
   if (type instanceof z.ZodObject) return 'a table of keys';
-  const pattern = checksOf(type).find((check) => 'pattern' in check)?.pattern as RegExp | undefined;
-  return (pattern && formats.get(pattern)) ?? 'text';
+  return formatOf(type)?.words ?? 'text';
 }
 
 function describeNumber(type: z.ZodNumber, noun: string): string {

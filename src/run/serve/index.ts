@@ -36,10 +36,15 @@ export interface SampleServer {
   close(): Promise<void>;
 }
 
+/** Returns whether a value may be the name or the address of a machine. */
+export function isHost(value: unknown): boolean {
+  return typeof value === 'string' && /^[\w.:%-]+$/.test(value);
+}
+
 const serveOptions: OptionKinds<ServeOptions> = {
   device: runOptions.device,
   partial: kinds.boolean,
-  host: kind('a name or an address', (v) => typeof v === 'string' && /^[\w.:%-]+$/.test(v)),
+  host: kind('a name or an address', isHost),
   port: kind('a port from 0 to 65535', (v) => isWhole(v, 0, 65535)),
   queue: kinds.count,
   timeout: kind(

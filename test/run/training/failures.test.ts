@@ -298,7 +298,7 @@ describe('data', () => {
     renameSync(images, `${images}.away`);
     await expectFailure(running, 1, /images: no longer exists; restore it and run the same command to resume/);
     expect(await readableCheckpoints(workdir)).toContain('state_6.safetensors');
-    await expectFailure(start(workdir, fromFolder), 1, /images: no such file or folder; check the path/);
+    await expectFailure(start(workdir, fromFolder), 1, /images: no such folder; check the path/);
     renameSync(`${images}.away`, images);
     await expectDone(start(workdir, fromFolder));
     expect(losses(workdir)).toEqual(losses(undisturbed));
