@@ -153,6 +153,9 @@ async function buildGpu() {
     if (file.endsWith('.ts'))
       transpile(join(root, 'bench/gpu', file), join(gpu, file.replace(/ts$/, 'js')), ['\\.\\./\\.\\./src/', '../']);
     else cpSync(join(root, 'bench/gpu', file), join(gpu, file));
+  // What the table of predictions is computed from.
+  for (const file of ['kernels-static.json', 'step-d1dfdc6.json'])
+    cpSync(join(root, 'bench/results', file), join(gpu, file));
   const fixtures = join(root, 'test/fixtures/nn');
   const { readNpz } = await import('../dist/io/index.js');
   const arrays = [...(await readNpz(join(fixtures, 'family.npz')))].filter(([name]) => !name.endsWith('/keys'));

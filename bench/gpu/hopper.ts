@@ -13,8 +13,8 @@ import { sum } from '../../src/kernels/reduce.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
+import type { Pass } from './launches.ts';
 import type { ItemResult } from './results_file.ts';
-import type { Pass } from './table.ts';
 
 export interface HopperCheck {
   name: string;

@@ -20,6 +20,8 @@ export interface PlannedNode {
   kind: 'kernel' | 'copy' | 'fill';
   /** The kernel's name; otherwise `kind`. */
   name: string;
+  /** The build that the kernel is from: see CudaModule. */
+  module?: string;
   launchGrid?: LaunchGrid;
   arguments: readonly number[];
 }
@@ -97,7 +99,7 @@ export class PlanningDevice implements Device {
     const launcher =
       (name: string) =>
       (launchGrid: LaunchGrid, ...values: number[]) => {
-        this.nodes.push({ kind: 'kernel', name, launchGrid, arguments: values });
+        this.nodes.push({ kind: 'kernel', name, module: module.name, launchGrid, arguments: values });
       };
     const launchers = Object.fromEntries(Object.keys(module.kernels).map((name) => [name, launcher(name)]));
     this.modules.set(module, launchers);

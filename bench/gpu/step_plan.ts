@@ -1,10 +1,14 @@
 // Plans a training step as a card would capture it: kernels, their counts, and memory. Computed on a device that runs nothing.
+import { loadCompanions } from '../../src/device/companions.ts';
 import type { Precision } from '../../src/device/device.ts';
 import { Draw, networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet, type UNetOptions } from '../../src/nn/index.ts';
 import { BatchUpdate } from '../../src/run/training/update.ts';
 import { liveByOwner } from '../../src/tensor/storage.ts';
 import { type PlannedNode, PlanningDevice } from './planning_device.ts';
+
+// What a card loads when it opens: without it, gradients of parameters do not wait for each other.
+await loadCompanions('cuda');
 
 export interface StepPlan {
   /** The graph's nodes in order. */

@@ -11,9 +11,10 @@ import type { MeasuredTiles } from '../../src/kernels/tuning/sm_90a.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
+import { ofConvolution, type Pass } from './launches.ts';
 import { medianTime } from './measure.ts';
 import type { ItemResult } from './results_file.ts';
-import { hopperPasses, ofConvolution, type Pass } from './table.ts';
+import { hopperPasses } from './table.ts';
 
 export interface SweptPass {
   /** The name in the table of docs/gpu.md; for several weight gradients in one launch, their count and a number. */

@@ -14,6 +14,7 @@ import { hopperBuilds } from '../../src/kernels/conv/hopper.ts';
 import '../../src/kernels/index.ts';
 import '../../src/kernels/inner/linears.ts';
 import '../../src/kernels/inner/optimizer.ts';
+import '../../bench/gpu/step_plan.ts';
 import { compileStatistics, targets, targetsOf } from '../../bench/kernel_statistics.ts';
 
 let nvrtc: Nvrtc | undefined;

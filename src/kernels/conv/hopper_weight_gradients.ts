@@ -23,8 +23,6 @@ import { type ConvShape, toTable } from './shape.ts';
 /** The fewest steps of a partial sum if a sum is split, and the most partial sums. */
 const LEAST_STEPS = 8;
 const MOST_PARTS = 64;
-/** Bytes of memory traffic per element of a partial sum: it is written once and read once. */
-const TRAFFIC = 2 * 4;
 
 export interface Cut {
   tile: Tile;
@@ -35,7 +33,15 @@ export interface Cut {
 }
 
 /** A weight gradient as a matrix product whose terms are output pixels. */
-function productOf({ batch, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth, channels }: ConvShape) {
+export function productOf({
+  batch,
+  outputHeight,
+  outputWidth,
+  outputs,
+  kernelHeight,
+  kernelWidth,
+  channels,
+}: ConvShape) {
   const steps = Math.ceil((batch * outputHeight * outputWidth) / STEP);
   return { rows: outputs, columns: kernelHeight * kernelWidth * channels, steps };
 }
@@ -56,19 +62,35 @@ export function cutsOf(shapes: readonly ConvShape[]): Cut[] {
 const fastest = (cuts: readonly Cut[]) =>
   cuts.reduce((best, cut) => (cut.microseconds < best.microseconds ? cut : best));
 
-function predictTime(products: readonly ReturnType<typeof productOf>[], tile: Tile, run: number): number {
-  const { multiprocessors, bandwidth } = hopperTuning;
-  let [tiles, steps, moved] = [0, 0, 0];
+/** What the multiprocessors do for weight gradients in tiles and runs of that size. */
+export interface WeightGradientLoad {
+  tiles: number;
+  /** The most tiles of a block, and the most steps: blocks take tiles in turn, the longest first. */
+  waves: number;
+  mostSteps: number;
+  /** Steps of all tiles. */
+  steps: number;
+  /** Bytes of partial sums. */
+  written: number;
+}
+
+export function loadOf(products: readonly ReturnType<typeof productOf>[], tile: Tile, run: number): WeightGradientLoad {
+  const { multiprocessors } = hopperTuning;
+  let [tiles, steps, written] = [0, 0, 0];
   for (const { rows, columns, steps: own } of products) {
     const [area, parts] = [tilesOf(tile, rows, columns), Math.ceil(own / run)];
     tiles += area * parts;
     steps += area * own;
-    moved += TRAFFIC * parts * rows * columns;
+    written += 4 * parts * rows * columns;
   }
   const waves = Math.ceil(tiles / multiprocessors);
-  // The most steps of a block: blocks take tiles in turn, the longest first.
-  const most = Math.min(waves * run, steps / multiprocessors + run);
-  return timeOf(tile, waves, most * STEP) + moved / bandwidth;
+  return { tiles, waves, mostSteps: Math.min(waves * run, steps / multiprocessors + run), steps, written };
+}
+
+function predictTime(products: readonly ReturnType<typeof productOf>[], tile: Tile, run: number): number {
+  const { waves, mostSteps, written } = loadOf(products, tile, run);
+  // Partial sums are written once and read once.
+  return timeOf(tile, waves, mostSteps * STEP) + (2 * written) / hopperTuning.bandwidth;
 }
 
 /**

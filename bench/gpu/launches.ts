@@ -1,0 +1,416 @@
+// The kernels of a planned training step: what each launch computes, by layer and pass, and the work that it is for a card. Every kernel of
+// the step is here; one that is not known is an error.
+import { ENTRY_WORDS, hopperBuilds, MOST_TOGETHER, type Tile, tilesOf } from '../../src/kernels/conv/hopper.ts';
+import { cutOf, loadOf, productOf } from '../../src/kernels/conv/hopper_weight_gradients.ts';
+import { type ConvShape, convTableOrder, inputShape } from '../../src/kernels/conv/shape.ts';
+import { normTableOrder } from '../../src/kernels/group_norm.ts';
+import { sizeOf } from '../../src/tensor/shape.ts';
+import { hopperModel, type LaunchWork } from './card_model.ts';
+import { executed, factsOf, hopperLoops, mmaTrips, type Other, type StaticFacts, streamTrips } from './machine_code.ts';
+import { normWork } from './norm_work.ts';
+import type { PlannedNode } from './planning_device.ts';
+
+export type Pass = 'forward' | 'input' | 'weight';
+
+/** A pass of a layer, which may share its launch with others. */
+export interface Part {
+  /** What is computed; also the key of its measurement. */
+  name: string;
+  flops: number;
+  bytes: number;
+  /** Which pass of which convolution it is. */
+  convolution?: { shape: ConvShape; pass: Pass };
+}
+
+export interface Launch {
+  kernel: string;
+  work: LaunchWork;
+  parts: readonly Part[];
+  /** Rows and columns of the tile, for convolutions on sm_90a. */
+  tile?: string;
+}
+
+export type Tables = ReadonlyMap<number, readonly number[]>;
+
+/** Bytes of an activation, a bf16 weight and an f32. */
+const HALF = 2;
+const FULL = 4;
+/** Words of a table of joined_product.ts and linears.ts, and of an entry of each; those of leaf_gradients.ts. */
+const LAYERS_TABLE = 576;
+const JOINED_WORDS = 6;
+const LINEARS_WORDS = 8;
+const LEAVES = { table: 960, words: 8 };
+/** The words of weight_gradients.ts, and of hopper_weight_gradients.ts after the maps: all of them, and those of one entry. */
+const GRADIENTS = { first: 0, table: 880, words: 11, convolution: 6 };
+const HOPPER_GRADIENTS = { first: 1, table: ENTRY_WORDS * MOST_TOGETHER, words: ENTRY_WORDS, convolution: 2 };
+/** Terms of a step of tensor_tile.cuh and of hopper.cu. */
+const MMA_STEP = 32;
+const HOPPER_STEP = 64;
+/** Terms of a run of long sums. */
+const RUN = 4096;
+const WARP = 32;
+
+/** The numbers of the table at that address, by name. */
+export function readTable<Name extends string>(
+  tables: Tables,
+  address: number,
+  order: readonly Name[],
+): Record<Name, number> {
+  const table = tables.get(address) as readonly number[];
+  return Object.fromEntries(order.map((name, i) => [name, table[i]])) as Record<Name, number>;
+}
+
+/** A planned node as a launch; undefined for copies. */
+export function launchOf(node: PlannedNode, tables: Tables, statics: StaticFacts): Launch | undefined {
+  if (node.kind !== 'kernel') return undefined;
+  const { name, arguments: values } = node;
+  if (name.startsWith('conv_hopper_')) return ofHopper(node, tables, statics);
+  if (name.startsWith('group_norm_')) {
+    const shape = readTable(tables, values[name.endsWith('forward') ? 6 : 29], normTableOrder);
+    return { kernel: name, work: normWork(node, shape, statics), parts: [ofNorm(shape, name)] };
+  }
+  return ofMma(node, tables, statics) ?? ofStream(node, tables, statics);
+}
+
+// ---------------------------------------------------------------- elements
+
+/** Part, and elements of a thread in each pass, of the kernels that go over elements. */
+function streamOf(
+  { name, module = '', arguments: values }: PlannedNode,
+  tables: Tables,
+): Part & Other & { elements?: number } {
+  const half = module.endsWith('.bf16') ? HALF : FULL;
+  const [, , third, fourth, fifth] = values;
+  const part = (text: string, bytes: number, more: Other & { elements?: number } = {}) => ({
+    ...{ name: text, flops: 0, bytes },
+    ...more,
+  });
+  switch (name) {
+    case 'softmax_forward':
+      return part(`softmax of ${third} x ${fourth}`, third * fourth * (FULL + HALF), { elements: fourth / WARP });
+    case 'softmax_backward': {
+      const bytes = fourth * fifth * (HALF + FULL + HALF);
+      return part(`softmax of ${fourth} x ${fifth}, gradient`, bytes, { elements: fifth / WARP });
+    }
+    case 'optimizer_adam':
+      // Values, gradients, two moments and the average are read and written, and copies are written.
+      return part('Adam, average, copies, zeroed gradients', values[8] * (10 * FULL + HALF));
+    case 'optimizer_norm_runs':
+      return part('norm of the gradient', third * FULL, { elements: RUN / WARP });
+    case 'optimizer_norm':
+      return part('norm of the gradient, sum of runs', third * 2 * FULL, { elements: third / WARP });
+    case 'movement_beside': {
+      const [n, left, right, bytes] = values.slice(3);
+      return part(`concat of ${n / (left + right)} x (${left} + ${right})`, 2 * n * bytes);
+    }
+    case 'resample_sum':
+      return part(`sums of 2 x 2, ${third} elements`, third * 5 * half, { outer: values[5] });
+    case 'resample_repeat':
+      return part(`repeat 2 x 2, ${third} elements`, third * 1.25 * half);
+    case 'accumulate_add':
+      return part(`sum of two gradients, ${third} elements`, third * 3 * half);
+    case 'reduce_sum_columns':
+      return part(`sum of ${fourth} rows of ${fifth}`, third * fourth * half, {
+        ...{ elements: Math.min(fourth, RUN), outer: Math.ceil(Math.min(fourth, RUN) / WARP) },
+      });
+    case 'reduce_sum_runs':
+      return part(`sum of ${fifth} runs of ${third}`, third * (fifth * FULL + half), { elements: fifth });
+    case 'loss_squares_runs':
+      return part('squared error', fourth * 2 * FULL, { elements: RUN / WARP });
+    case 'loss_squares_sum':
+      return part('squared error, sum of runs', third * 2 * FULL, { elements: third / WARP });
+    case 'loss_squares_backward':
+      return part('squared error, gradient', fifth * 3 * FULL);
+    case 'random_normal':
+    case 'random_uniform':
+      return part(`${name.slice('random_'.length)} numbers, ${values[1] * third}`, values[1] * third * FULL);
+    case 'cast_to_bf16':
+    case 'cast_from_bf16':
+      return part(`${name.replaceAll('_', ' ')}, ${third} elements`, third * (HALF + FULL));
+    case 'elementwise_mul':
+    case 'elementwise_add':
+    case 'elementwise_sub':
+      return part(`${name.slice('elementwise_'.length)}, ${fifth} elements`, fifth * 3 * half, {
+        elements: tables.get(fourth)?.[0] ?? 0,
+      });
+    case 'elementwise_sin':
+    case 'elementwise_cos':
+    case 'elementwise_silu':
+      return part(`${name.slice('elementwise_'.length)}, ${third} elements`, third * 2 * half);
+    case 'elementwise_silu_backward':
+      return part(`silu gradient, ${fourth} elements`, fourth * 3 * half);
+    default:
+      throw new Error(`bench/gpu/launches.ts does not know what ${name} of the training step does`);
+  }
+}
+
+function ofStream(node: PlannedNode, tables: Tables, statics: StaticFacts): Launch {
+  const { name } = node;
+  if (name.startsWith('leaf_gradients_')) return ofLeaves(node, statics);
+  const { facts, blocks, threads, resident } = factsOf(node, statics);
+  const { elements = 0, search, outer, ...part } = streamOf(node, tables);
+  const warp = executed(facts, streamTrips(name, facts, elements, { search, outer }));
+  const instructions = (blocks * threads * warp.instructions) / WARP;
+  const work = { blocks, threads, resident, instructions, waiting: warp.waiting, bytes: part.bytes };
+  return { kernel: name, work, parts: [part] };
+}
+
+/** Sums of rows or of partial sums, of many parameters. The blocks of an entry have its number of terms. */
+function ofLeaves(node: PlannedNode, statics: StaticFacts): Launch {
+  const { name, arguments: values } = node;
+  const { facts, blocks, threads, resident } = factsOf(node, statics);
+  const count = values[LEAVES.table];
+  let [bytes, instructions, waiting] = [0, 0, 0];
+  for (let e = 0; e < count; e++) {
+    const [first, second, , last] = values.slice(e * LEAVES.words + 4, (e + 1) * LEAVES.words);
+    const rows = name === 'leaf_gradients_rows';
+    // Rows: [first] rows of [second] columns in runs of [last]; else [second] terms of [first] elements.
+    const [sums, elements] = rows ? [Math.ceil(first / last) * second, last] : [first, second];
+    bytes += rows
+      ? first * second * (node.module?.endsWith('.bf16') ? HALF : FULL) + sums * FULL
+      : first * (second + 2) * FULL;
+    const warp = executed(facts, streamTrips(name, facts, elements, { search: Math.ceil(Math.log2(count)) }));
+    const share = Math.ceil(sums / threads) / blocks;
+    instructions += (share * blocks * threads * warp.instructions) / WARP;
+    waiting += share * warp.waiting;
+  }
+  const text = name === 'leaf_gradients_add' ? 'gradients of parameters, added' : 'sums of rows';
+  const parts = [{ name: text, flops: 0, bytes }];
+  return { kernel: name, work: { blocks, threads, resident, instructions, waiting, bytes }, parts };
+}
+
+// ---------------------------------------------------------------- products on mma.sync
+
+interface Mma {
+  parts: readonly Part[];
+  terms: number;
+  /** Bit 1: the left operand is copied in chunks; bit 2: the right. */
+  chunked: number;
+  search?: number;
+  /** Whether each sum has an addend or a residual that is loaded. */
+  residual?: boolean;
+}
+
+function mmaOf({ name, launchGrid, arguments: values }: PlannedNode, tables: Tables): Mma | undefined {
+  const shape = (at: number) => readTable(tables, values[at], convTableOrder);
+  if (name === 'conv_forward') {
+    const { kernelHeight, kernelWidth, channels } = shape(6);
+    const terms = kernelHeight * kernelWidth * channels;
+    return {
+      parts: [ofConvolution(shape(6), 'forward')],
+      terms,
+      chunked: values[8],
+      residual: values[4] + values[5] > 0,
+    };
+  }
+  if (name === 'conv_input_gradient') {
+    const { kernelHeight, kernelWidth, outputs } = shape(3);
+    return {
+      parts: [ofConvolution(shape(3), 'input')],
+      terms: kernelHeight * kernelWidth * outputs,
+      chunked: values[5],
+    };
+  }
+  if (name === 'conv_weight_gradients') {
+    const parts = convolutionsOf(values, GRADIENTS, tables).map((one) => ofConvolution(one, 'weight'));
+    const [run, chunked] = [values[8], values[9]];
+    return { parts, terms: run, chunked, search: parts.length };
+  }
+  if (name === 'joined_product') {
+    const [pairs, , rows, terms, inputs, run, , chunked] = values.slice(LAYERS_TABLE);
+    const outputs = Array.from({ length: pairs }, (_, e) => values[JOINED_WORDS * e + JOINED_WORDS - 1]);
+    const parts = outputs.map((columns) => ofProduct(linear(rows, inputs, columns), 'input'));
+    return { parts, terms: Math.min(terms, run || terms), chunked, search: Math.ceil(Math.log2(pairs + 1)) };
+  }
+  if (name === 'linears_forward') {
+    const [layers, , rows, inputs, chunked] = values.slice(LAYERS_TABLE);
+    const outputs = Array.from({ length: layers }, (_, e) => values[LINEARS_WORDS * e + LINEARS_WORDS - 2]);
+    const parts = outputs.map((columns) => ofProduct(linear(rows, inputs, columns), 'forward'));
+    return { parts, terms: inputs, chunked, search: layers };
+  }
+  if (!name.startsWith('matmul_multiply')) return undefined;
+  const [rows, terms, columns] = values.slice(4, 7);
+  const chunked = values[11];
+  if (values[2] !== 0) return { parts: [ofProduct(linear(rows, terms, columns), 'forward')], terms, chunked };
+  const edge = (launchGrid?.block[0] as number) / 2;
+  const batches = (launchGrid?.grid[0] as number) / (Math.ceil(rows / edge) * Math.ceil(columns / edge));
+  const elements = rows * terms + terms * columns;
+  const wide = values[10] !== 0;
+  const bytes = batches * (HALF * elements + (wide ? FULL : HALF) * rows * columns);
+  const text = `attention, ${batches} times ${rows} x ${terms} x ${columns}${wide ? ', f32' : ''}`;
+  return { parts: [{ name: text, flops: 2 * batches * rows * terms * columns, bytes }], terms, chunked };
+}
+
+function ofMma(node: PlannedNode, tables: Tables, statics: StaticFacts): Launch | undefined {
+  const mma = mmaOf(node, tables);
+  if (!mma) return undefined;
+  const { facts, blocks, threads, resident } = factsOf(node, statics);
+  const steps = Math.ceil(mma.terms / MMA_STEP);
+  const chunked = [(mma.chunked & 1) !== 0, (mma.chunked & 2) !== 0] as const;
+  const { latency, multiprocessors } = hopperModel;
+  // Outside of the loops only the epilogue loads from global memory: the bias, and addends of two bytes.
+  const { 2: addends = 0, ...biases } = facts.waits;
+  const loops = executed({ ...facts, waits: {} }, mmaTrips({ steps, chunked, search: mma.search }), latency.l2);
+  const epilogue = Object.values(biases).reduce((sum, count) => sum + count, 0) * latency.l1;
+  const waiting = latency.memory + loops.waiting + epilogue + (mma.residual ? addends * latency.memory : 0);
+  const edge = threads / 2;
+  const operations = Math.ceil(blocks / multiprocessors) * 2 * edge * edge * steps * MMA_STEP;
+  return {
+    kernel: node.name,
+    work: {
+      ...{ blocks, threads, resident, waiting, products: { unit: 'mma', operations } },
+      instructions: (blocks * threads * loops.instructions) / WARP,
+      bytes: mma.parts.reduce((sum, { bytes }) => sum + bytes, 0),
+    },
+    parts: mma.parts,
+  };
+}
+
+// ---------------------------------------------------------------- convolutions on sm_90a
+
+/** Warps of the two warpgroups that multiply. */
+const CONSUMERS = 8;
+
+interface HopperTiles {
+  parts: readonly Part[];
+  bytes: number;
+  /** Tiles of all blocks, tiles and steps of the block that has the most, and steps of all tiles. */
+  tiles: number;
+  most: number;
+  mostSteps: number;
+  steps: number;
+  /** Addends of the epilogue with 8 bytes for four sums. */
+  add: boolean;
+  residual: boolean;
+}
+
+function hopperTiles({ name, arguments: values }: PlannedNode, tile: Tile, tables: Tables): HopperTiles {
+  const { multiprocessors } = hopperModel;
+  if (name === 'conv_hopper_weight_gradients') {
+    const shapes = convolutionsOf(values, HOPPER_GRADIENTS, tables);
+    const parts = shapes.map((shape) => ofConvolution(shape, 'weight'));
+    const { tiles, waves, mostSteps, steps, written } = loadOf(shapes.map(productOf), tile, cutOf(shapes).run);
+    // Partial sums are written instead of the gradient; leaf_gradients_add reads them.
+    const bytes = parts.reduce((sum, part) => sum + part.bytes, 0) + written;
+    return { parts, bytes, tiles, most: waves, mostSteps, steps, add: false, residual: false };
+  }
+  const forward = name === 'conv_hopper_forward';
+  const shape = readTable(tables, values[forward ? 6 : 3], convTableOrder);
+  const part = ofConvolution(shape, forward ? 'forward' : 'input');
+  const { batch, height, width, channels, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth } = shape;
+  const [pixels, columns, terms] = forward
+    ? [outputHeight * outputWidth, outputs, channels]
+    : [height * width, channels, outputs];
+  const each = (kernelHeight * kernelWidth * terms) / HOPPER_STEP;
+  const tiles = tilesOf(tile, batch * pixels, columns);
+  const most = Math.ceil(tiles / multiprocessors);
+  const [add, residual] = forward ? [values[4] !== 0, values[5] !== 0] : [false, false];
+  const bytes = part.bytes + (residual ? HALF * batch * pixels * columns : 0);
+  return { parts: [part], bytes, tiles, most, mostSteps: most * each, steps: tiles * each, add, residual };
+}
+
+function ofHopper(node: PlannedNode, tables: Tables, statics: StaticFacts): Launch {
+  const tile = hopperBuilds.find(({ module }) => module.name === node.module);
+  if (!tile) throw new Error(`no tile has the module ${node.module}`);
+  const { facts, blocks, threads, resident } = factsOf(node, statics);
+  const found = hopperTiles(node, tile, tables);
+  const { tile: outer, step } = hopperLoops(facts);
+  const { issue, issued, latency } = hopperModel;
+  // Half of the addends' code is executed if one of the two is there.
+  const { instructions: full, plain = full } = outer;
+  const addends = (found.add ? 1 : 0) + (found.residual ? 1 : 0);
+  const perTile = plain + ((full - plain) * addends) / 2;
+  // If warpgroups take turns, one of the two makes a tile.
+  const warps = tile.together === 1 ? CONSUMERS / 2 : CONSUMERS;
+  const { 8: optional = 0, 16: biases = 0 } = outer.waits;
+  const waits =
+    biases * latency.l1 +
+    (found.add ? (optional / 2) * latency.l1 : 0) +
+    (found.residual ? (optional / 2) * latency.memory : 0);
+  return {
+    kernel: node.name,
+    work: {
+      ...{ blocks, threads, resident, waiting: 0, bytes: found.bytes },
+      instructions: warps * (found.tiles * perTile + found.steps * step.instructions),
+      products: { unit: 'wgmma', operations: 2 * tile.rows * tile.columns * HOPPER_STEP * found.mostSteps },
+      writing: {
+        cycles: (warps * perTile) / (issue * issued) + waits,
+        tiles: found.most,
+        turns: tile.together === 1,
+      },
+    },
+    parts: found.parts,
+    tile: `${tile.rows} x ${tile.columns}`,
+  };
+}
+
+/** The convolutions whose weight gradients one launch computes. */
+function convolutionsOf(values: readonly number[], place: typeof GRADIENTS, tables: Tables): ConvShape[] {
+  return Array.from({ length: values[place.first + place.table] }, (_, e) => {
+    const at = place.first + e * place.words + place.convolution;
+    return readTable(tables, values[at] + values[at + 1] * 2 ** 32, convTableOrder);
+  });
+}
+
+/** The convolutions of a launch of sm_90a's kernels and their pass; undefined for any other kernel. */
+export function hopperPassOf(
+  { name, arguments: values }: PlannedNode,
+  tables: Tables,
+): { pass: Pass; shapes: ConvShape[] } | undefined {
+  const shapes = (at: number) => [readTable(tables, values[at], convTableOrder)];
+  if (name === 'conv_hopper_forward') return { pass: 'forward', shapes: shapes(6) };
+  if (name === 'conv_hopper_input_gradient') return { pass: 'input', shapes: shapes(3) };
+  if (name !== 'conv_hopper_weight_gradients') return undefined;
+  return { pass: 'weight', shapes: convolutionsOf(values, HOPPER_GRADIENTS, tables) };
+}
+
+// ---------------------------------------------------------------- names, operations and bytes
+
+/** y [rows, columns] = x w^T, where x has `read` elements. */
+interface Product {
+  name: string;
+  rows: number;
+  columns: number;
+  terms: number;
+  read: number;
+  /** For convolutions. */
+  shape?: ConvShape;
+}
+
+const passNames: Record<Pass, string> = { forward: '', input: ', input gradient', weight: ', weight gradient' };
+
+export function ofConvolution(shape: ConvShape, kind: Pass): Part {
+  const { batch, height, width, channels, outputs, kernelHeight, kernelWidth } = shape;
+  const taps = kernelHeight * kernelWidth;
+  if (height * width * taps === 1) return ofProduct(linear(batch, channels, outputs), kind);
+  const name = `${kernelHeight} x ${kernelWidth} at ${height} x ${width}, ${channels} → ${outputs}`;
+  const rows = batch * shape.outputHeight * shape.outputWidth;
+  const read = sizeOf(inputShape(shape));
+  return ofProduct({ name, rows, columns: outputs, terms: taps * channels, read, shape }, kind);
+}
+
+function linear(rows: number, terms: number, columns: number): Product {
+  return { name: `layer ${rows} x ${terms} → ${columns}`, rows, columns, terms, read: rows * terms };
+}
+
+function ofProduct({ name, rows, columns, terms, read, shape }: Product, kind: Pass): Part {
+  return {
+    name: `${name}${passNames[kind]}`,
+    flops: 2 * rows * columns * terms,
+    bytes: HALF * (read + rows * columns) + (kind === 'weight' ? FULL : HALF) * terms * columns,
+    ...(shape && { convolution: { shape, pass: kind } }),
+  };
+}
+
+export type NormSizes = Record<(typeof normTableOrder)[number], number>;
+
+function ofNorm(norm: NormSizes, kernel: string): Part {
+  const { batch, height, width, firstChannels: first, secondChannels: second, resample } = norm;
+  const elements = batch * height * width * (first + second);
+  const written = elements * { 0: 1, 1: 4, 2: 0.25 }[resample as 0 | 1 | 2];
+  const how = ['', ', up', ', down'][resample];
+  const name = `norm at ${height} x ${width}, ${second ? `${first} + ${second}` : first}${how}`;
+  return kernel === 'group_norm_forward'
+    ? { name, flops: 0, bytes: HALF * (elements + written) }
+    : { name: `${name}, gradient`, flops: 0, bytes: HALF * (elements + written + elements) };
+}
