@@ -35,6 +35,8 @@ export interface LinePlotOptions {
   logY?: boolean;
   /** Values with a label on the x axis; default: about five round numbers. */
   xTicks?: readonly number[];
+  /** Labels the x axis at whole numbers only, as for steps. */
+  wholeX?: boolean;
   /** Horizontal dashed lines. */
   references?: readonly Reference[];
   width: number;
@@ -78,9 +80,11 @@ export function linePlot(series: readonly Series[], options: LinePlotOptions): D
     ...drawn.filter(({ pale }) => !pale).map((one) => ({ ...one, y: (one.points.at(-1) ?? one.extra[0]?.at)?.[1] })),
     ...named.map((reference) => ({ ...reference, slot: undefined })),
   ].filter((entry) => entry.y !== undefined) as Entry[];
-  const above = names === 'above' && entries.length > 1 ? legend(entries, theme, width) : undefined;
+  // A single line needs no name: the title says what it is.
+  const several = drawn.filter(({ points, extra }) => points.length + extra.length > 0).length + named.length > 1;
+  const above = names === 'above' && several && entries.length > 0 ? legend(entries, theme, width) : undefined;
   const height = Math.ceil(options.height + (above?.height ?? 0));
-  const labels = names === 'ends' && entries.length > 1 ? longest(entries, theme, width) : 0;
+  const labels = names === 'ends' && several && entries.length > 0 ? longest(entries, theme, width) : 0;
   const ticks = yTicks(y, theme, options.height - 7.3 * em);
   const area: Area = {
     left: Math.ceil(Math.max(...ticks.map((value) => textWidth(tickLabel(value), em))) + 0.7 * em),
@@ -229,10 +233,10 @@ function horizontal(value: number, area: Area, theme: Theme): Shape[] {
   ];
 }
 
-function xTicks({ xTicks: asked }: LinePlotOptions, area: Area, theme: Theme): Shape[] {
+function xTicks({ xTicks: asked, wholeX }: LinePlotOptions, area: Area, theme: Theme): Shape[] {
   const em = theme.fontSize;
   const values = spaced(
-    asked ?? tickValues(area.x),
+    asked ?? tickValues(area.x).filter((value) => !wholeX || Number.isInteger(value)),
     (value) => placeX(value, area),
     (value) => textWidth(tickLabel(value), em) + em,
   );

@@ -3,8 +3,8 @@
 import { escapeName } from '../../text.ts';
 
 const NARROW = /[ijl.,:;'|!()[\] IftJr"]/;
-const WIDE = /[mwMW@%—…]/;
-const CAPITAL = /[A-Z0-9<>=+#&~]/;
+const WIDE = /[mwMW@%—…<>=+#&~^]/;
+const CAPITAL = /[A-Z0-9]/;
 
 /** Width of a line of text, as a multiple of its size if `size` is absent. */
 export function textWidth(text: string, size = 1): number {

@@ -147,7 +147,7 @@ ${zooms ? zoomDialog : ''}</body></html>
 `;
 }
 
-const zoomDialog = `<dialog aria-label="Enlarged picture"><img alt=""><p aria-live="polite"></p>
-<div><button type="button">Previous</button><button type="button">Next</button><button type="button" autofocus>Close</button></div></dialog>
+const zoomDialog = `<dialog aria-label="Enlarged picture"><div class="large" tabindex="0"><img alt=""></div><p aria-live="polite"></p>
+<div class="buttons"><button type="button">Previous</button><button type="button">Next</button><button type="button" autofocus>Close</button></div></dialog>
 <script>${script}</script>
 `;

@@ -56,14 +56,12 @@ export function reportPage(report: ReportPage): string {
   const { results, figures, config, stages } = report;
   const measured = results.flatMap((result) => result.measured ?? []);
   const flows = results.map(({ flow }) => flow);
-  const known = stages.filter(({ seconds }) => seconds !== undefined);
-  const total = known.length > 0 ? known.reduce((sum, { seconds = 0 }) => sum + seconds, 0) : undefined;
   return page(titleOf(config), {
     intro: [
       paragraph(introduction(flows, measured[0]?.parameters, config)),
       flows.length > 1 || flows[0].source === 'pairs' ? termList(flows.map(describeFlow)) : '',
       notice(...progressNotes(results, stages)),
-      tiles([...highlights(measured, figures), ...timeTile(total, known.length === stages.length)]),
+      tiles([...highlights(measured, figures), ...timeTile(stages)]),
       figures.features
         ? small(`${distanceName(figures.features)}: how far samples are from the training images; smaller is better.`)
         : '',
@@ -113,6 +111,7 @@ function samplesOf(flows: readonly MeasuredFlow[], { figures, real }: ReportPage
         .filter(({ sampler }) => isMeant(flow, sampler))
         .map((row) => figure(row.picture, samplerName(row.sampler), detail(row))),
     );
+  const strips = flows.flatMap(({ flow, rows }) => rows.filter(({ sampler }) => isMeant(flow, sampler))).length;
   // Blocks of one strip share the last column.
   const last = [
     ...flows.filter(({ flow }) => flow.distilledTo !== undefined).map(block),
@@ -120,8 +119,11 @@ function samplesOf(flows: readonly MeasuredFlow[], { figures, real }: ReportPage
   ];
   return [
     paragraph(
-      'Images in the same place come from the same noise, which no network was trained on, so they can be compared from ' +
-        'row to row. Click one to enlarge it; arrow keys turn to the next.',
+      (strips > 1
+        ? 'Images in the same place come from the same noise, which no network was trained on, so they can be compared ' +
+          'from row to row.'
+        : 'Each image starts from noise that the network was not trained on.') +
+        ' Click a picture to enlarge it; arrow keys turn to the next.',
     ),
     panels(
       ...flows.filter(({ flow }) => flow.distilledTo === undefined).map(block),
@@ -134,7 +136,10 @@ function qualityOf(flows: readonly MeasuredFlow[], figures: ReportFigures): stri
   if (flows.length === 0) return [];
   const steps = flows.map(({ steps }) => ({ number: count(steps) }));
   const deviations = flows.map(({ straightness }) => ({ number: figuresText(straightness) }));
-  const evaluations = flows.map(({ rows }) => ({ number: mean((rows.at(-1) as SampledRow).nfe) }));
+  const adaptive = flows.some(({ flow }) => isMeant(flow, 'rk45'));
+  const evaluations = flows.map(({ flow, rows }) => ({
+    number: isMeant(flow, 'rk45') ? mean((rows.at(-1) as SampledRow).nfe) : '–',
+  }));
   const samplers = [...new Set(flows.flatMap(({ rows }) => rows.map(({ sampler }) => sampler)))];
   const metric = figures.features && (figures.features === 'inception' ? 'FID' : 'Distance');
   const distances = samplers.map((sampler): Cell[] => {
@@ -157,26 +162,27 @@ function qualityOf(flows: readonly MeasuredFlow[], figures: ReportFigures): stri
   return [
     ...(metric ? [responsivePlot((width) => distancePlot(flows, figures, width))] : []),
     htmlTable(
-      metric ? 'Figures of each flow; the best of a row is bold' : 'Figures of each flow',
-      ['', ...flows.map(({ flow }) => flow.name)],
+      flows.length === 1 ? 'Figures of the flow' : `Figures of each flow${metric ? '; the best of a row is bold' : ''}`,
+      ['measure', ...flows.map(({ flow }) => flow.name)],
       [
         ['Updates in training', ...steps],
         ['Straightness', ...deviations],
-        ['Evaluations per sample with RK45', ...evaluations],
+        ...(adaptive ? [['Evaluations per sample with RK45', ...evaluations]] : []),
         ...scored,
       ],
     ),
     paragraph(explainDistance(figures)),
     paragraph(
       'Straightness: how much the velocity along a path differs from the straight line between its ends, ' +
-        'E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over dimensions and 100 Euler steps; 0 is straight. RK45 chooses its own ' +
-        'steps, up to a tolerance.',
+        'E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over dimensions and ' +
+        `${plural(flows[0].straightnessSteps, 'Euler step')}; 0 is straight.` +
+        (adaptive ? ' RK45 chooses its own steps, up to a tolerance.' : ''),
     ),
     ...(distilled?.distilledTo === undefined
       ? []
       : [
           paragraph(
-            `The generator ${distilled.name} is shown with ${plural(distilled.distilledTo, 'step')} alone, because it was not ` +
+            `A generator distilled to ${plural(distilled.distilledTo, 'step')} is shown with as many alone, because it was not ` +
               'trained at other times' +
               (distilled.distilledTo === 1
                 ? '; a single step is always straight.'
@@ -205,8 +211,14 @@ function trainingOf(results: readonly FlowResult[]): string[] {
   if (drawn.length === 0) return [];
   return [
     paragraph(
-      'The loss is the mean squared error of the velocity, per dimension. It does not fall to 0 while paths of different ' +
-        'images cross. Losses of different flows are not comparable: each is about pairs of its own. Pale: each step; bold: the mean.',
+      (results.some(({ flow }) => flow.source === 'data')
+        ? 'The loss is the squared error of the velocity, the mean over dimensions. Learned from the data set, it does not ' +
+          'fall to 0, because paths from noise to different images cross. '
+        : 'Lower is better. ') +
+        (results.length > 1
+          ? 'Losses of different flows are not comparable: each learns from pairs of its own. '
+          : '') +
+        'Pale: each step; bold: their mean.',
     ),
     panels(...drawn.map(inlineSvg)),
   ];

@@ -151,7 +151,7 @@ function planePage(title: string, plots: readonly string[], figures: ReportFigur
         responsivePlot((width) => distancePlot(figures, width)),
         htmlTable(
           stages.length > 1 ? 'Figures of each flow; the best of a row is bold' : 'Figures of the flow',
-          ['', ...stages.map(({ name }) => name)],
+          ['measure', ...stages.map(({ name }) => name)],
           [
             ['Updates in training', ...stages.map(({ steps }) => ({ number: count(steps) }))],
             ['Straightness', ...stages.map(({ straightness }) => ({ number: figuresText(straightness) }))],

@@ -52,7 +52,7 @@ export function lossPlot(name: string, log: readonly LoggedStep[]): Drawing | un
   const evaluated = log.flatMap(({ step, evalLoss }): Point[] => (evalLoss === undefined ? [] : [[step, evalLoss]]));
   return linePlot(
     [
-      { label: 'each step', points: thin(points), pale: true, slot: 0 },
+      { label: 'each step', points: thin(points), pale: mean.length > 0, markers: 'none', slot: 0 },
       { label: `mean of ${MEAN_OF} steps`, points: thin(mean), markers: 'none', slot: 0 },
       ...(evaluated.length > 0
         ? [{ label: 'held-out images', points: thin(evaluated, 40), slot: 1 } satisfies Series]
@@ -84,7 +84,7 @@ export function straightnessPlot(name: string, log: readonly LoggedStep[]): Draw
   });
 }
 
-const small: Pick<LinePlotOptions, 'theme' | 'width' | 'height'> = { theme: pageTheme, width: NARROW, height: 250 };
+const small = { theme: pageTheme, width: NARROW, height: 250, wholeX: true } satisfies Partial<LinePlotOptions>;
 const MEAN_OF = 25;
 
 function wide(values: readonly number[]): boolean {

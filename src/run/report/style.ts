@@ -7,7 +7,7 @@ export const style = `
 @media (prefers-color-scheme: dark) { :root { ${themeVariables(darkTheme)} } }
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 70rem; background: var(--background); color: var(--text);
-  font: 1rem/1.55 ${lightTheme.font}; overflow-wrap: break-word }
+  font: 1rem/1.55 ${lightTheme.font}; overflow-wrap: anywhere }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: .5rem 0 1rem }
 h2 { font-size: 1.3rem; line-height: 1.3; margin: 3rem 0 .75rem; padding-top: 1rem; border-top: 1px solid var(--grid) }
 h3 { font-size: 1.05rem; margin: 1.25rem 0 .5rem }
@@ -18,8 +18,8 @@ a { color: var(--series-1) }
 figcaption, footer, .small { font-size: .875rem }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; list-style: none; padding: 0; margin: 1rem 0 }
 nav a { display: inline-block; padding: .25rem 0 }
-dl.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.25rem, 1fr)); gap: .75rem; margin: 1.5rem 0 }
-dl.tiles > div { display: flex; flex-direction: column; border: 1px solid var(--grid); border-radius: .5rem; padding: .75rem }
+dl.tiles { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.5rem 0 }
+dl.tiles > div { flex: 1 1 9.25rem; max-width: 17rem; display: flex; flex-direction: column; border: 1px solid var(--grid); border-radius: .5rem; padding: .75rem }
 dl.tiles dt { order: 2; font-size: .875rem; line-height: 1.35; color: var(--muted) }
 dl.tiles dd { margin: 0; font-size: 1.5rem; line-height: 1.3; font-weight: 600; font-variant-numeric: tabular-nums }
 .notice { border-left: .25rem solid var(--series-2); padding: .25rem 0 .25rem .75rem; margin: 1rem 0; max-width: 44rem }
@@ -28,7 +28,7 @@ dl.tiles dd { margin: 0; font-size: 1.5rem; line-height: 1.3; font-weight: 600; 
 .panels > * { width: 20.5rem; max-width: 100% }
 figure { margin: 0 0 .75rem }
 figcaption { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 1rem }
-figcaption b { color: var(--text); font-weight: 600 }
+figcaption > * { min-width: 0 } figcaption b { color: var(--text); font-weight: 600 }
 button { font: inherit; color: inherit }
 button.zoom { display: block; padding: 0; border: 0; background: none; cursor: zoom-in; max-width: 100% }
 :focus-visible { outline: 3px solid var(--series-1); outline-offset: 2px }
@@ -37,7 +37,7 @@ img.pixels { image-rendering: pixelated }
 .narrow { display: block } .wide { display: none }
 @media (min-width: 46rem) { .narrow { display: none } .wide { display: block } }
 .scroll { overflow-x: auto; max-width: 100% }
-table { border-collapse: collapse; font-size: .9375rem; margin: .75rem 0 }
+table { overflow-wrap: break-word; border-collapse: collapse; font-size: .9375rem; margin: .75rem 0 }
 caption { text-align: left; color: var(--muted); font-size: .875rem; padding-bottom: .25rem }
 th, td { padding: .35rem .5rem; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top }
 th { font-weight: 600 } tbody th { font-weight: 400 }
@@ -54,8 +54,9 @@ dialog { border: 1px solid var(--grid); border-radius: .5rem; padding: 1rem; bac
   max-width: 100vw; max-height: 100vh }
 dialog::backdrop { background: rgb(0 0 0 / .75) }
 dialog p { margin: .5rem 0; text-align: center; max-width: none }
-dialog div { display: flex; justify-content: center; gap: .5rem; margin-top: .5rem }
-dialog img { margin: 0 auto }
+dialog .large { overflow: auto; max-width: 100%; max-height: calc(100vh - 11rem) }
+dialog .large img { margin: 0 auto; max-width: none }
+dialog .buttons { display: flex; justify-content: center; gap: .5rem; margin-top: .5rem }
 dialog button { border: 1px solid var(--muted); border-radius: .375rem; background: none; padding: .4rem .9rem; min-height: 2.5rem; cursor: pointer }
 @media print {
   :root { color-scheme: light; ${themeVariables(lightTheme)} }
@@ -81,7 +82,7 @@ function show(index) {
   caption.textContent = small.alt + ' (' + (shown + 1) + ' of ' + pictures.length + ')';
   const [width, height] = [small.naturalWidth, small.naturalHeight];
   const room = Math.min((innerWidth - 48) / width, (innerHeight - 190) / height);
-  const scale = room >= 1 ? Math.floor(room) : room;
+  const scale = Math.max(1, Math.floor(room), 2 * Math.round(small.width / width));
   large.width = width * scale;
   large.height = height * scale;
 }

@@ -65,11 +65,17 @@ export function highlights(flows: readonly MeasuredFlow[], { heldOut, features }
   ];
 }
 
-/** @param complete whether the time of every stage is known */
-export function timeTile(seconds: number | undefined, complete: boolean): [string, string][] {
-  return seconds === undefined
-    ? []
-    : [[duration(seconds), complete ? 'time of all stages' : 'time of the training steps']];
+/** The time of a run's stages, as far as it is known. */
+export function timeTile(stages: readonly { seconds?: number }[]): [string, string][] {
+  const known = stages.flatMap(({ seconds }) => (seconds === undefined ? [] : [seconds]));
+  if (known.length === 0) return [];
+  const label =
+    stages.length === 1
+      ? 'in training'
+      : known.length === stages.length
+        ? 'for all stages'
+        : 'for the steps of training';
+  return [[duration(known.reduce((sum, seconds) => sum + seconds, 0)), label]];
 }
 
 /** What the distance is called: FID in Inception's features only. */
