@@ -51,7 +51,7 @@ const reduced: Partial<Record<string, string[]>> = {
   'report --workdir runs/chain': keys({ ...reported, ...scored.cifar }),
   reflow: keys({ ...training, 'reflow.total_number_of_samples': 16 }),
   estimate: keys({ ...training, ...samples, ...stages }),
-  chain: keys({ ...training, ...samples, ...stages, ...scored.cifar }),
+  chain: keys({ ...training, ...samples, ...stages, ...scored.cifar, 'chain.flows': 1, 'chain.distil_steps': 0 }),
   eval: keys({ ...network, ...samples }),
   classifier: ['--steps', '3'],
   stats: keys({ 'eval.max_images': 64 }),
