@@ -177,6 +177,8 @@ const rows: Record<string, Rows> = {
   chain: {
     ...official('chain', `chain ${tiny} --workdir w --config.training.n_iters 2`),
     ...device(`chain ${tiny} --workdir w`),
+    // pty.test.ts opens a page.
+    open: [`chain ${tiny} --workdir w --open=yes`, /--open takes no value, got "yes"/],
     price: [`chain ${tiny} --workdir w --dry-run --price 2`, / cost\n/],
   },
   estimate: {
@@ -186,11 +188,13 @@ const rows: Record<string, Rows> = {
     threads: [`estimate ${tiny} --threads 1`, /^on 1 thread;/m],
   },
   quickstart: {
+    open: ['quickstart --open=yes', /--open takes no value, got "yes"/],
     out: [`quickstart --out ${nowhere}`, /x: cannot make the folder/],
     ...device(`quickstart --out ${nowhere}`),
   },
   report: {
     workdir: ['report', /--workdir is required/],
+    open: [`report --workdir ${run} --open=yes`, /--open takes no value, got "yes"/],
     budget: [
       `report --workdir ${run} --config.eval.features pixels --config.eval.num_samples 1000000 --budget 0.001`,
       /1000000 samples with each of 6 samplers take about .*, but the budget is 0\.001 min; lower eval\.num_samples/,
