@@ -21,6 +21,7 @@ import { tableLines } from './table.ts';
 const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
   --dry-run            print what would be done, and exit
   --table              print the table of docs/gpu.md: the work of each kernel of a step, and predicted times
+  --fill ARCH          compile the kernels for an architecture, such as sm_90a, into RECTIFLOW_CACHE, without a card
   --plan               print kernels and memory of the official training step at batch 128, computed without a card
   --only PART,...      some of ${partNames.join(', ')}; default: all but the last
   --precision P,...    some of ${precisions.join(', ')}; default: all
@@ -40,6 +41,8 @@ interface Options {
   dryRun: boolean;
   plan: boolean;
   table: boolean;
+  /** An architecture. */
+  fill: string | undefined;
   only: string[];
   precision: Precision[];
   filter: string;
@@ -62,6 +65,7 @@ function parseOptions(args: string[]): Options | 'help' {
       'dry-run': { type: 'boolean' },
       plan: { type: 'boolean' },
       table: { type: 'boolean' },
+      fill: text,
       help: { type: 'boolean' },
       only: text,
       precision: text,
@@ -94,6 +98,7 @@ function parseOptions(args: string[]): Options | 'help' {
     dryRun: values['dry-run'] ?? false,
     plan: values.plan ?? false,
     table: values.table ?? false,
+    fill: values.fill,
     only: listed('only', partNames, usualParts),
     precision: listed('precision', precisions),
     filter: values.filter ?? '',
@@ -120,6 +125,11 @@ async function main(args: string[]): Promise<number> {
   }
   if (options.table) {
     console.log(tableLines(options.out).join('\n'));
+    return 0;
+  }
+  if (options.fill !== undefined) {
+    const { fillCache } = await import('./fill.ts');
+    console.log(`${await fillCache(options.fill)} modules compiled for ${options.fill}`);
     return 0;
   }
   if (options.plan) {
