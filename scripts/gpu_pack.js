@@ -33,7 +33,7 @@ if (process.platform !== 'linux' || process.arch !== 'x64') fail('a pack is made
 if (!/^[0-9]$/.test(values.level)) fail(`--level takes a digit, got ${values.level}`);
 if (!existsSync(join(root, 'dist/gpu/main.js'))) fail('dist/gpu is missing: npm run build');
 const out = resolve(values.out);
-if (existsSync(out) && !existsSync(join(out, 'first_hour.sh'))) fail(`${out} exists and is no pack`);
+if (existsSync(out) && !existsSync(join(out, 'first_hour.sh'))) fail(`${out} exists and is not a pack`);
 
 // A packed Node is kept, because compressing it takes a minute.
 for (const name of existsSync(out) ? readdirSync(out) : [])

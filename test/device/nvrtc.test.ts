@@ -12,6 +12,7 @@ import { type Nvrtc, openNvrtc } from '../../src/device/native/libnvrtc.ts';
 import { amalgamate } from '../../src/device/source.ts';
 import { hopperBuilds } from '../../src/kernels/conv/hopper.ts';
 import '../../src/kernels/index.ts';
+import '../../src/kernels/inner/leaf_gradients.ts';
 import '../../src/kernels/inner/linears.ts';
 import '../../src/kernels/inner/optimizer.ts';
 import '../../bench/gpu/step_plan.ts';

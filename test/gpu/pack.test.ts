@@ -92,10 +92,10 @@ test('without a card it ends with 1 and names what is missing', () => {
   expect(run.status).toBe(1);
 });
 
-test('refuses a folder that is no pack', () => {
+test('refuses a folder that is not a pack', () => {
   const { status, stderr } = spawnSync(process.execPath, [join(root, 'scripts/gpu_pack.js'), '--out', root], {
     encoding: 'utf8',
   });
   expect(status).toBe(2);
-  expect(stderr).toMatch(/exists and is no pack/);
+  expect(stderr).toMatch(/exists and is not a pack/);
 });

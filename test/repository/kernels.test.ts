@@ -9,6 +9,7 @@ import { findCompiler } from '../../src/device/cc.ts';
 import { declaredModules, parseSignature } from '../../src/device/module.ts';
 import { kindOfParameter } from '../../src/device/prototypes.ts';
 import '../../src/kernels/index.ts';
+import '../../src/kernels/inner/leaf_gradients.ts';
 import '../../src/kernels/inner/linears.ts';
 import '../../src/kernels/inner/optimizer.ts';
 
