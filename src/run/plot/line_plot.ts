@@ -236,7 +236,10 @@ function horizontal(value: number, area: Area, theme: Theme): Shape[] {
 function xTicks({ xTicks: asked, wholeX }: LinePlotOptions, area: Area, theme: Theme): Shape[] {
   const em = theme.fontSize;
   const values = spaced(
-    asked ?? tickValues(area.x).filter((value) => !wholeX || Number.isInteger(value)),
+    (asked ?? tickValues(area.x)).filter((value) => {
+      const position = positionOf(value, area.x);
+      return position >= 0 && position <= 1 && (!wholeX || Number.isInteger(value));
+    }),
     (value) => placeX(value, area),
     (value) => textWidth(tickLabel(value), em) + em,
   );

@@ -160,7 +160,8 @@ function qualityOf(flows: readonly MeasuredFlow[], figures: ReportFigures): stri
       : distances.filter((row) => row.slice(1).some((cell) => (cell as { number: string }).number !== '–'));
   const distilled = flows.find(({ flow }) => flow.distilledTo !== undefined)?.flow;
   return [
-    ...(metric ? [responsivePlot((width) => distancePlot(flows, figures, width))] : []),
+    // A generator with a single number of steps would be a plot of one point.
+    ...(metric && adaptive ? [responsivePlot((width) => distancePlot(flows, figures, width))] : []),
     htmlTable(
       flows.length === 1 ? 'Figures of the flow' : `Figures of each flow${metric ? '; the best of a row is bold' : ''}`,
       ['measure', ...flows.map(({ flow }) => flow.name)],

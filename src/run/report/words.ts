@@ -58,7 +58,14 @@ export function highlights(flows: readonly MeasuredFlow[], { heldOut, features }
     ...(oneStep.length > 0
       ? [[figuresText(least(oneStep).distance), `${metric} with 1 step, ${least(oneStep).name}`] as [string, string]]
       : []),
-    [figuresText(best.distance), `best ${metric}: ${best.name}, ${samplerName(best.sampler)}`],
+    ...(oneStep.includes(best)
+      ? []
+      : [
+          [figuresText(best.distance), `best ${metric}: ${best.name}, ${samplerName(best.sampler)}`] as [
+            string,
+            string,
+          ],
+        ]),
     ...(heldOut
       ? [[figuresText(heldOut.fd), `${metric} of ${count(heldOut.images)} real images`] as [string, string]]
       : []),

@@ -93,6 +93,17 @@ describe('a line plot', () => {
     );
   });
 
+  it('labels the x axis inside the plot only, at whole numbers if asked', () => {
+    const labels = (more: Partial<LinePlotOptions>) => {
+      const points = [0, 1, 2].map((x) => [x, 10 + x] as const);
+      const { shapes } = linePlot([{ label: 'a', points }], { ...options, ...more }) as Drawing;
+      return shapes.flatMap((shape) => (shape.kind === 'text' && shape.anchor === 'middle' ? [shape.text] : []));
+    };
+    expect(labels({ xTicks: [0, 1, 2, 4, 100] })).toEqual(['0', '1', '2', 'step']);
+    expect(labels({})).toEqual(['0', '0.5', '1', '1.5', '2', 'step']);
+    expect(labels({ wholeX: true })).toEqual(['0', '1', '2', 'step']);
+  });
+
   it('leaves out what cannot be drawn, and is absent without a point', () => {
     const points: [number, number][] = [
       [1, Number.NaN],
