@@ -1,5 +1,6 @@
-// Builds dist: compiles TypeScript, writes the package's text files as modules (texts.js) and drops what no user needs (shrink.js).
-// dist/wasm belongs to `npm run build:wasm` and stays; a module older than the kernels is refused when it is opened.
+// Builds dist: compiles TypeScript, writes the package's text files as modules (texts.js), bundles libraries (vendor.js)
+// and drops what no user needs (shrink.js).
+// dist/wasm stays if it is current; a module older than the kernels is refused when it is opened.
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -15,14 +16,18 @@ import {
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { dropUnreachedDeclarations, shrinkJavaScript } from './shrink.js';
+import { dropTypesOfZod, dropUnreachedDeclarations, shrinkJavaScript } from './shrink.js';
 import { embedTexts } from './texts.js';
+import { bundleVendors } from './vendor.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 
 // npm runs this after an install, before `npm start` and before tests; a current build is kept.
-if (process.argv.includes('--unless-current') && isCurrent()) process.exit(0);
+if (process.argv.includes('--unless-current') && isCurrent()) {
+  await packWasm();
+  process.exit(0);
+}
 
 for (const name of existsSync(join(root, 'dist')) ? readdirSync(join(root, 'dist')) : [])
   if (name !== 'wasm') rmSync(join(root, 'dist', name), { recursive: true });
@@ -49,16 +54,25 @@ for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 
 writeUsing();
 markPureCalls();
 
+dropTypesOfZod(ts, root);
 await embedTexts(root);
+await bundleVendors(root);
 await shrinkJavaScript(root);
 dropUnreachedDeclarations(root);
-// The module that the wasm device imports must exist even if it was not built, so that bundlers resolve it.
-const wasm = join(root, 'dist/wasm/kernels.js');
-mkdirSync(dirname(wasm), { recursive: true });
-if (!existsSync(wasm)) writeFileSync(wasm, 'export const packed = undefined;\n');
+await packWasm();
 
 chmodSync(join(root, 'dist/cli/main.js'), 0o755);
 await buildGpu();
+
+/** Packs the module of the device wasm, which `npm run build:wasm` builds and the repository holds. */
+async function packWasm() {
+  const { isPacked, packedModule } = await import('../dist/device/wasm_module.js');
+  const binary = readFileSync(join(root, 'wasm/kernels.wasm'));
+  const path = join(root, 'dist/wasm/kernels.js');
+  if (existsSync(path) && isPacked(readFileSync(path, 'utf8'), binary)) return;
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, packedModule(binary));
+}
 
 function edit(path, change) {
   const text = readFileSync(path, 'utf8');
@@ -106,6 +120,8 @@ function isCurrent() {
     'scripts/build.js',
     'scripts/shrink.js',
     'scripts/texts.js',
+    'scripts/vendor.js',
+    'package-lock.json',
     'tsconfig.json',
     'tsconfig.build.json',
     'package.json',

@@ -1,24 +1,36 @@
 // `npm run build:wasm` compiles all C kernels and their runtime into one SIMD WebAssembly module with shared memory,
-// dist/wasm/kernels.js. It needs clang and wasm-ld (CLANG and WASM_LD name others). A current module is kept.
+// wasm/kernels.wasm, which is committed, and packs it into dist/wasm/kernels.js. A module of the same sources and flags is kept, whichever
+// clang built it; only another one needs clang and wasm-ld (CLANG and WASM_LD name others). Warnings are errors.
+// `--check` exits with 1 if the module is not of these sources.
 // Run with `node --import jiti/register`, because it imports the kernels' declarations from TypeScript.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { declaredModules, type KernelModule } from '../src/device/module.ts';
 import { amalgamate } from '../src/device/source.ts';
 import { wasmCompileFlags, wasmLinkFlags } from '../src/device/wasm_compiler.ts';
 import {
   builtSources,
   INITIAL_BYTES,
+  isPacked,
   packedModule,
   SOURCES_SECTION,
   STACK_BYTES,
   sourceHash,
-  unpack,
   WASM_FILE,
+  WASM_SOURCE,
   wasmRuntime,
   workerFunctions,
 } from '../src/device/wasm_module.ts';
@@ -26,7 +38,8 @@ import '../src/kernels/index.ts';
 import '../src/kernels/inner/optimizer.ts';
 
 const kernelFolder = fileURLToPath(new URL('../src/kernels', import.meta.url));
-const target = fileURLToPath(new URL(`../${WASM_FILE}`, import.meta.url));
+const file = fileURLToPath(new URL(`../${WASM_SOURCE}`, import.meta.url));
+const packed = fileURLToPath(new URL(`../${WASM_FILE}`, import.meta.url));
 
 const linkFlags = [
   ...wasmLinkFlags,
@@ -44,17 +57,36 @@ const undeclared = readdirSync(kernelFolder, { recursive: true, encoding: 'utf8'
 if (undeclared.length > 0) fail(`no launch code declares ${undeclared.join(', ')}`);
 
 const recipe = createHash('sha256')
-  .update(readFileSync(fileURLToPath(import.meta.url)))
+  .update([...wasmCompileFlags([]), ...linkFlags].join('\0'))
   .digest('hex');
 const sources = { ...Object.fromEntries(modules.map((module) => [module.name, sourceHash(module)])), recipe };
-if (JSON.stringify(sources) === JSON.stringify(await present())) {
-  console.log(`${target} is up to date`);
+const changed = differences(sources, present());
+if (process.argv.includes('--check')) {
+  if (changed.length > 0)
+    fail(
+      `${WASM_SOURCE} was built from other sources (${changed.join(', ')}); run \`npm run build:wasm\` and commit it`,
+    );
 } else {
-  const bytes = build();
-  mkdirSync(dirname(target), { recursive: true });
-  writeFileSync(`${target}.${process.pid}`, packedModule(bytes));
-  renameSync(`${target}.${process.pid}`, target);
-  console.log(`${target}: ${modules.length} files, ${(bytes.length / 2 ** 10).toFixed(0)} KiB`);
+  if (changed.length === 0) console.log(`${WASM_SOURCE} is up to date`);
+  else {
+    const bytes = build();
+    write(file, bytes);
+    console.log(`${WASM_SOURCE}: ${modules.length} files, ${(bytes.length / 2 ** 10).toFixed(0)} KiB; commit it`);
+  }
+  const binary = readFileSync(file);
+  const text = existsSync(packed) ? readFileSync(packed, 'utf8') : '';
+  if (!isPacked(text, binary)) write(packed, packedModule(binary));
+}
+
+/** Names with different values: of kernel files, and `recipe` for the flags of all. */
+function differences(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): string[] {
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((name) => a[name] !== b[name]);
+}
+
+function write(path: string, content: string | Uint8Array): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(`${path}.${process.pid}`, content);
+  renameSync(`${path}.${process.pid}`, path);
 }
 
 function fail(text: string): never {
@@ -62,13 +94,12 @@ function fail(text: string): never {
   process.exit(1);
 }
 
-/** The source hashes of the existing module; undefined if it is missing or damaged. */
-async function present(): Promise<Readonly<Record<string, string>> | undefined> {
+/** The source hashes of the existing module; empty if it is missing or damaged. */
+function present(): Readonly<Record<string, string>> {
   try {
-    const { packed } = await import(pathToFileURL(target).href);
-    return builtSources(new WebAssembly.Module(unpack(packed)));
+    return builtSources(new WebAssembly.Module(readFileSync(file)));
   } catch {
-    return undefined;
+    return {};
   }
 }
 

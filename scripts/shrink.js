@@ -1,5 +1,5 @@
-// Makes dist small enough to publish together with its sources: JavaScript without comments, which are in the declarations and
-// in src; source maps that give each line its line in src; and no declaration that no entry point needs.
+// Makes dist small enough to publish: JavaScript without comments, which are in the declarations and in src; source maps that give
+// each line its line in src, for stack traces; and no declaration that no entry point needs.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { decode, encode } from '@jridgewell/sourcemap-codec';
@@ -23,6 +23,29 @@ export async function shrinkJavaScript(root) {
   }
 }
 
+/**
+ * Removes the statements that use types of zod from declarations, so that a program needs no zod. A type that an entry point needs
+ * must not be among them; test/repository/package compiles every entry point.
+ * @param ts the compiler
+ */
+export function dropTypesOfZod(ts, root) {
+  for (const path of filesOf(root).filter((file) => file.endsWith('.d.ts'))) {
+    const text = readFileSync(path, 'utf8');
+    if (!/ from ['"]zod['"];/.test(text)) continue;
+    const source = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+    const gone = new Set();
+    const kept = source.statements.filter((node) => {
+      const code = node.getText(source);
+      const name = node.name?.text ?? node.declarationList?.declarations[0].name.text;
+      const uses =
+        / from ['"]zod['"];$|\bz\.\w/.test(code) || [...gone].some((one) => new RegExp(`\\b${one}\\b`).test(code));
+      if (uses && name !== undefined) gone.add(name);
+      return !uses;
+    });
+    writeFileSync(path, `${kept.map((node) => node.getFullText(source).trim()).join('\n')}\n`);
+  }
+}
+
 /** @param root the package's folder. Declarations there import .js files. */
 export function dropUnreachedDeclarations(root) {
   const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -36,8 +59,7 @@ export function dropUnreachedDeclarations(root) {
       reach(join(dirname(path), `${to}.d.ts`));
   };
   for (const { types } of Object.values(exports)) if (types !== undefined) reach(join(root, types));
-  for (const path of filesOf(root))
-    if (/\.d\.ts(\.map)?$/.test(path) && !reached.has(path.replace(/\.map$/, ''))) rmSync(path);
+  for (const path of filesOf(root)) if (path.endsWith('.d.ts') && !reached.has(path)) rmSync(path);
 }
 
 function filesOf(root) {

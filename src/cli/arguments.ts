@@ -16,6 +16,8 @@ import { type CommandName, summaries } from './summaries.ts';
 export interface Option {
   /** Placeholder for the value in --help; an option without one is a switch. */
   value?: string;
+  /** The value of the option without one, if it may be left out. */
+  alone?: string;
   help: string;
   /** Whether the command cannot run without it. */
   required?: true;
@@ -139,7 +141,7 @@ export function parseArguments(command: Command, words: readonly string[]): Pars
         parsed.set(name, 'true');
         continue;
       }
-      const value = next();
+      const value = next() ?? known.alone;
       if (value === undefined || value === '')
         throw new UsageError(`--${name} needs a value: --${name} ${known.value}`);
       parsed.set(name, value);
@@ -228,8 +230,8 @@ function meantOptions({ name: command, options, overrides }: Command, name: stri
 }
 
 export function commandHelp(command: Command): string {
-  const rows = Object.entries(command.options).map(([name, { value, help, required }]) => [
-    `--${name}${value ? ` ${value}` : ''}`,
+  const rows = Object.entries(command.options).map(([name, { value, alone, help, required }]) => [
+    `--${name}${value ? ` ${alone === undefined ? value : `[${value}]`}` : ''}`,
     `${help}${required ? '; required' : ''}`,
   ]);
   const { overrides } = command;

@@ -1,4 +1,7 @@
 // The command `doctor`: reports what is installed, what is missing and how to fix it.
+import { UsageError } from '../errors.ts';
+import { requireWritable } from '../io/atomic.ts';
+import { requireFolder, writeBundle } from '../run/machine/bundle.ts';
 import { examine, type Finding } from '../run/machine/doctor.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
@@ -9,13 +12,28 @@ export const doctorCommand: Command = {
   name: 'doctor',
   details: 'Checks devices, compilers, libraries, cache and versions.',
   overrides: 'none',
-  options: {},
-  async run() {
+  options: {
+    bundle: {
+      value: 'FILE',
+      alone: 'rectiflow-doctor.txt',
+      help: 'also write a report for a bug report, without personal paths and names; default rectiflow-doctor.txt',
+    },
+    workdir: { value: 'DIR', help: 'with --bundle: include configuration and last log lines of this run or chain' },
+  },
+  async run(parsed) {
+    const [bundle, workdir] = ['bundle', 'workdir'].map((name) => parsed.text(name));
+    if (workdir !== undefined && bundle === undefined) throw new UsageError('--workdir requires --bundle');
+    if (workdir !== undefined) requireFolder(workdir);
+    if (bundle !== undefined) await requireWritable(bundle);
     const findings = await examine();
     const width = Math.max(...findings.map(({ what }) => what.length));
     for (const { what, state, detail, remedy } of findings) {
       process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${escapeText(detail)}\n`);
       if (remedy) process.stdout.write(`         ${' '.repeat(width)}  -> ${escapeText(remedy)}\n`);
+    }
+    if (bundle !== undefined) {
+      await writeBundle(bundle, findings, workdir);
+      process.stdout.write(`report: ${escapeText(bundle)}; please read it before you send it\n`);
     }
     return findings.some(({ state }) => state === 'missing') ? 1 : 0;
   },

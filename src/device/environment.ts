@@ -124,6 +124,17 @@ export function surveyEnvironment(): EnvironmentSurvey {
   return { set: ours.map((name) => `${name}=${process.env[name]}`), wrong, unknown };
 }
 
+/** All variables of the table that are set, as "NAME=text". */
+export function variablesInUse(): string[] {
+  return Object.keys(variables).flatMap((name) => (process.env[name] ? [`${name}=${process.env[name]}`] : []));
+}
+
+/** The names of the user and of the machine that the environment holds. */
+export function namesInEnvironment(): { users: string[]; hosts: string[] } {
+  const values = (names: readonly string[]) => names.flatMap((name) => process.env[name] || []);
+  return { users: values(['USER', 'LOGNAME', 'USERNAME', 'SUDO_USER']), hosts: values(['HOSTNAME', 'COMPUTERNAME']) };
+}
+
 function whole(value: number, least: number, most: number): number | undefined {
   return isWhole(value, least, most) ? value : undefined;
 }

@@ -1,11 +1,13 @@
-// Reads and writes dist/wasm/kernels.js: all CPU kernels and src/device/wasm_runtime.c in one WebAssembly module, built by
-// scripts/build_wasm.ts. It is compressed text in a JavaScript module, so that bundlers include it. A custom section has a hash of
-// each source, so that a module older than its sources is refused.
+// The WebAssembly module of all CPU kernels and src/device/wasm_runtime.c: wasm/kernels.wasm, which scripts/build_wasm.ts builds and the
+// repository holds, and dist/wasm/kernels.js, the same as compressed text in a JavaScript module, so that bundlers include it. A custom
+// section has a hash of each source, so that a module older than its sources is refused.
 import { createHash } from 'node:crypto';
 import { brotliCompressSync, brotliDecompressSync } from 'node:zlib';
 import type { KernelModule } from './module.ts';
 import { amalgamate, sourceUrl } from './source.ts';
 
+/** Path below the repository's folder. */
+export const WASM_SOURCE = 'wasm/kernels.wasm';
 /** Path below the package's folder. */
 export const WASM_FILE = 'dist/wasm/kernels.js';
 
@@ -51,7 +53,16 @@ export function builtSources(module: WebAssembly.Module): Readonly<Record<string
 
 /** The text of WASM_FILE. */
 export function packedModule(binary: Uint8Array): string {
-  return `export const packed =\n  '${brotliCompressSync(binary).toString('base64')}';\n`;
+  return `export const packed =\n  '${brotliCompressSync(binary).toString('base64')}';\n${lastLine(binary)}`;
+}
+
+/** Whether a text is packedModule() of the module: packing takes a second. */
+export function isPacked(text: string, binary: Uint8Array): boolean {
+  return text.endsWith(lastLine(binary));
+}
+
+function lastLine(binary: Uint8Array): string {
+  return `// SHA-256 of the module: ${createHash('sha256').update(binary).digest('hex')}\n`;
 }
 
 /** @param packed what that file exports @throws Error for a damaged text */

@@ -240,8 +240,10 @@ const rows: Record<string, Rows> = {
     turns: [`tune --out ${at('t.json')} --turns 0`, /--turns expects/],
     ...device(`tune --out ${at('t.json')}`),
   },
-  // doctor has no options.
-  doctor: {},
+  doctor: {
+    bundle: [`doctor --bundle ${at('doctor.txt')}`, /^report: .*doctor\.txt; please read it before you send it$/m],
+    workdir: [`doctor --workdir ${run}`, /--workdir requires --bundle/],
+  },
 };
 
 it('the table lists all commands and all their options', () => {
@@ -249,7 +251,7 @@ it('the table lists all commands and all their options', () => {
   expect(Object.entries(rows).map(([name, row]) => [name, Object.keys(row).sort()])).toEqual(options);
 });
 
-describe.each(Object.entries(rows).filter(([name]) => name !== 'doctor'))('%s', (_, own) => {
+describe.each(Object.entries(rows))('%s', (_, own) => {
   it.each(Object.entries(own))(
     '--%s',
     async (_option, [line, says]) => {

@@ -1,7 +1,7 @@
 // koffi that is absent or has no binary for this system, as after `npm install --omit=optional`: its own error is reported, and
 // commands compute on the device wasm. Also: memory that native code reads stays alive meanwhile.
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -18,8 +18,6 @@ beforeAll(() => {
   mkdirSync(home, { recursive: true });
   for (const name of ['dist', 'bin', 'configs', 'assets', 'package.json'])
     cpSync(join(root, name), join(home, name), { recursive: true, filter: (path) => !path.endsWith('/dist/gpu') });
-  for (const name of ['zod', 'jiti', 'cli-progress', 'fast-png', 'yauzl', 'yazl'])
-    symlinkSync(join(root, 'node_modules', name), join(folder, 'node_modules', name));
 }, 120_000);
 
 afterAll(() => {

@@ -3,7 +3,6 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import {
   cpSync,
   existsSync,
-  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -14,7 +13,6 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { decode } from '@jridgewell/sourcemap-codec';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Compilation,
@@ -27,6 +25,7 @@ import {
 } from '../support/consumer.ts';
 import { full } from '../support/devices.ts';
 import { fakeCuda } from '../support/fakecuda.ts';
+import { packPackage } from '../support/packed.ts';
 import { buildWasm } from '../support/wasm.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -48,19 +47,15 @@ function node(text: string, cwd = project) {
 beforeAll(() => {
   buildWasm();
   project = mkdtempSync(join(tmpdir(), 'rectiflow-project-'));
-  const out = execFileSync('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project], { cwd: root });
   packed = join(project, 'node_modules/rectiflow');
-  mkdirSync(packed, { recursive: true });
-  const archive = join(project, JSON.parse(String(out))[0].filename);
-  execFileSync('tar', ['-xzf', archive, '--strip-components=1', '-C', packed]);
+  packPackage(packed);
 }, 120_000);
 
 it('can be imported without any other package', () => {
-  const names = entries.filter((name) => name !== 'rectiflow/run');
-  const imports = names.map((name) => `await import('${name}');`).join('\n');
-  const { stderr, stdout, status } = node(`${imports}\nconsole.log('imported ${names.length}')`);
+  const imports = entries.map((name) => `await import('${name}');`).join('\n');
+  const { stderr, stdout, status } = node(`${imports}\nconsole.log('imported ${entries.length}')`);
   expect(stderr).toBe('');
-  expect(stdout).toBe('imported 8\n');
+  expect(stdout).toBe('imported 9\n');
   expect(status).toBe(0);
 });
 
@@ -91,34 +86,10 @@ it('shows TypeScript in stack traces', () => {
     encoding: 'utf8',
   });
   const [, file, line] = /at zeros \(.*rectiflow\/(src\/tensor\/create\.ts):(\d+):/.exec(stderr) ?? [];
-  const lines = readFileSync(join(packed, file), 'utf8').split('\n');
+  const lines = readFileSync(join(root, file), 'utf8').split('\n');
   const start = lines.findIndex((text) => text.startsWith('export function zeros('));
   expect(Number(line)).toBeGreaterThan(start + 1);
   expect(Number(line)).toBeLessThan(start + 6);
-});
-
-it('leads editors from a declaration to its source', () => {
-  const at = (file: string, line: number, column: number) =>
-    readFileSync(join(packed, file), 'utf8').split('\n')[line].slice(column);
-  const map = JSON.parse(readFileSync(join(packed, 'dist/kernels/matmul.d.ts.map'), 'utf8'));
-  const declaration = readFileSync(join(packed, 'dist/kernels/matmul.d.ts'), 'utf8').split('\n');
-  const line = declaration.findIndex((text) => text.startsWith('export declare function matmul('));
-  const column = declaration[line].indexOf('matmul');
-  const segment = decode(map.mappings)[line].find(([from]) => from === column) as number[];
-  const source = join('dist/kernels', map.sources[0]);
-  expect(source).toBe('src/kernels/matmul.ts');
-  expect(at(source, segment[2], segment[3])).toMatch(/^matmul\(/);
-});
-
-it('has each source that a declaration of the engine names', () => {
-  const files = readdirSync(join(packed, 'dist'), { recursive: true, encoding: 'utf8' });
-  const maps = files.filter((file) => file.endsWith('.d.ts.map') && !file.startsWith('run/'));
-  const named = maps.flatMap((file) => {
-    const { sources } = JSON.parse(readFileSync(join(packed, 'dist', file), 'utf8'));
-    return sources.map((source: string) => join(packed, 'dist', file, '..', source));
-  });
-  expect(named.length).toBeGreaterThan(100);
-  expect(named.filter((file) => !existsSync(file))).toEqual([]);
 });
 
 it("runs the README's programs", () => {

@@ -12,6 +12,7 @@ import { describeInert, presetName, pythonPreset } from './official_flags.ts';
 import { overrideConfig } from './overrides.ts';
 import { checkConfig, copyTree, isTree, leaves, merge, type Tree } from './tree.ts';
 import type { Config, ConfigOverrides } from './types.ts';
+import { importTypeScript } from './typescript.ts';
 
 export { userPath } from './official_flags.ts';
 export { applyOverrides, type Override } from './overrides.ts';
@@ -147,10 +148,7 @@ async function runModule(file: string): Promise<unknown> {
   refuseUtf16(await readWhole(file, MAX_BYTES), file);
   try {
     if (!/ts$/.test(file)) return copyTree(((await import(pathToFileURL(file).href)) as { default?: unknown }).default);
-    const { createJiti } = await import('jiti');
-    // The cache of jiti may be in a folder for temporary files, where other users could place code.
-    const jiti = createJiti(import.meta.url, { fsCache: false });
-    return copyTree(await jiti.import(file, { default: true }));
+    return copyTree(await importTypeScript(file));
   } catch (cause) {
     throw cannotBeRun(file, cause);
   }

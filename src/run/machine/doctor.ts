@@ -1,5 +1,4 @@
 // `doctor`: checks what this machine offers and says how to install what it lacks.
-import { createRequire } from 'node:module';
 import { availableParallelism, totalmem } from 'node:os';
 import { KernelCache } from '../../device/cache.ts';
 import { compilerName, describeMissingCompiler, lookForCompiler, lookForCompilerAsync } from '../../device/cc.ts';
@@ -25,15 +24,6 @@ export interface Finding {
   remedy?: string;
 }
 
-const libraries: Record<string, string> = {
-  koffi: 'calls compiled kernels; no native device works without it',
-  zod: 'checks configurations',
-  jiti: 'loads .ts configurations',
-  'fast-png': 'PNG files',
-  yauzl: 'reads .npz',
-  yazl: 'writes .npz',
-};
-
 /** Examines this machine. @returns the findings in the order in which `doctor` prints them */
 export async function examine(): Promise<Finding[]> {
   const module = await wasm();
@@ -43,7 +33,7 @@ export async function examine(): Promise<Finding[]> {
     version(),
     machine(lacking),
     environment(),
-    ...libraryFindings(lacking),
+    ffi(lacking),
     await compiler(lacking),
     cacheFinding(),
     await cpu(lacking),
@@ -77,30 +67,16 @@ function machine(lacking: Lacking): Finding {
   };
 }
 
-function libraryFindings(lacking: Lacking): Finding[] {
-  const require = createRequire(import.meta.url);
-  return Object.entries(libraries).map(([name, purpose]) => {
-    try {
-      const version = installedVersion(require, name);
-      // The package may be installed without its binary for this system.
-      if (name === 'koffi') ffiVersion();
-      return { what: name, state: 'ok' as const, detail: version };
-    } catch (error) {
-      if (error instanceof DeviceError) return { what: name, state: lacking, detail: error.message };
-      return { what: name, state: 'missing' as const, detail: purpose, remedy: `npm install ${name}` };
-    }
-  });
-}
-
-/** Reads package.json from the search path of modules, because some packages do not export it. */
-function installedVersion(require: NodeJS.Require, name: string): string {
-  for (const folder of require.resolve.paths(name) ?? [])
-    try {
-      return (require(`${folder}/${name}/package.json`) as { version: string }).version;
-    } catch {
-      // Not in this folder.
-    }
-  throw new Error(`${name} is not installed`);
+/** The one library that the package does not contain. */
+function ffi(lacking: Lacking): Finding {
+  const what = 'koffi';
+  try {
+    // The package may be installed without its binary for this system.
+    return { what, state: 'ok', detail: ffiVersion() };
+  } catch (error) {
+    if (!(error instanceof DeviceError)) throw error;
+    return { what, state: lacking, detail: error.message };
+  }
 }
 
 function environment(): Finding {

@@ -47,6 +47,28 @@ describe('files', () => {
     expect((await loadConfig(file('c.ts', text))).model).toMatchObject({ nf: 16, ch_mult: [1, 2] });
   });
 
+  it('in TypeScript import others by any name of theirs, use import.meta and wait', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'rectiflow-config-'));
+    const write = (name: string, text: string) => writeFileSync(join(folder, name), text);
+    write('nf.ts', 'export enum Width { narrow = 8, wide = 16 }\nexport default interface Nothing {}\n');
+    write('seed.mjs', 'export const seed = await Promise.resolve(7);');
+    write('size.cjs', 'module.exports = { batch: 12 };');
+    write(
+      'c.ts',
+      `import { basename } from 'node:path';
+import type { ConfigFile } from 'rectiflow/run';
+import { Width } from './nf.js';
+import size from './size.cjs';
+const { seed } = await import('./seed.mjs');
+const place = 'not import.meta.url' satisfies string; // nor import.meta
+const own = basename(new URL(import.meta.url).pathname) === 'c.ts' && basename(import.meta.dirname) !== '' && place.includes('meta.url');
+export default <ConfigFile>{ base: 'digits', seed, model: { nf: Width.wide }, training: { batch_size: own ? size.batch! : 1 } };
+`,
+    );
+    const config = await loadConfig(join(folder, 'c.ts'));
+    expect([config.seed, config.model.nf, config.training.batch_size]).toEqual([7, 16, 12]);
+  });
+
   it.each([
     ['c.json', '{"model": {"nff": 64}}', /unknown key model\.nff; did you mean model\.nf\?/],
     ['c.json', '{"lr": 1}', /unknown key lr; did you mean optim\.lr\?/],
@@ -68,6 +90,11 @@ describe('files', () => {
       /cannot be run: Cannot find module '.\/nowhere\.mjs' Require stack: - \S+c\.ts$/,
     ],
     ['c.ts', 'throw null;', /cannot be run: it threw null$/],
+    [
+      'c.ts',
+      'export default {',
+      /c\.ts: cannot be run: Error transforming \S+c\.ts: Unexpected token, expected .* \(1:17\)$/,
+    ],
     ['c.mjs', 'throw null;', /cannot be run: it threw null$/],
     ['c.mjs', 'throw "text";', /cannot be run: it threw "text"$/],
     ['c.mjs', 'throw Object.create(null);', /cannot be run: it threw an empty object$/],
