@@ -19,7 +19,10 @@ export type Widths = Record<string, number>;
 export interface PartFacts {
   /** Instructions of the longest path through it; inner loops and called subroutines are not counted. */
   instructions: number;
-  /** The same for paths without loads of 8 bytes, in a part with products: operands that only some calls have. */
+  /**
+   * The same for paths without operands that only some calls have: loads of 8 bytes in a part with products, loads in a
+   * branch in a part that loads and stores 16 bytes.
+   */
   plain?: number;
   /** Accesses to global memory. */
   loads: Widths;
@@ -133,8 +136,7 @@ interface Loop {
   body: Set<number>;
 }
 
-function loopsOf(blocks: readonly Block[]): Loop[] {
-  const dominators = dominatorsOf(blocks);
+function loopsOf(blocks: readonly Block[], dominators: readonly ReadonlySet<number>[]): Loop[] {
   const bodies = new Map<number, Set<number>>();
   blocks.forEach(({ next }, b) => {
     for (const header of next) {
@@ -233,7 +235,8 @@ const isDivision = ({ opcode }: Instruction) => /^I2F\S*\.RP$|^FCHK|^MUFU\.RCP64
 
 function factsOf(code: readonly Instruction[]): CodeFacts {
   const blocks = blocksOf(code);
-  const loops = loopsOf(blocks);
+  const dominators = dominatorsOf(blocks);
+  const loops = loopsOf(blocks, dominators);
   const codeOf = (members: Iterable<number>) =>
     [...members].sort((a, b) => a - b).flatMap((b) => code.slice(blocks[b].first, blocks[b].end));
   const parents = loops.map((loop) => {
@@ -244,18 +247,26 @@ function factsOf(code: readonly Instruction[]): CodeFacts {
   const partOf = (start: number, members: ReadonlySet<number>, index: number): PartFacts => {
     const inner = loops.filter((_, other) => parents[other] === index);
     const own = codeOf([...members].filter((b) => !inner.some(({ body }) => body.has(b))));
-    const optional = (b: number) =>
-      codeOf([b]).some(({ opcode }) => opcode.startsWith('LDG.') && bytesOf(opcode) === 8);
     const { length: instructions, path } = longestPath(blocks, start, members, inner);
     const loads = widthsOf(own, 'LDG');
     const products = own.filter(({ opcode }) => /^HG?MMA/.test(opcode)).length;
+    const stores = widthsOf(own, 'STG');
+    const isOptional =
+      products > 0 ? loads[8] !== undefined : index >= 0 && loads[16] !== undefined && stores[16] !== undefined;
+    const last = [...members].filter((b) => blocks[b].next.includes(start));
+    // A block that every iteration executes has no optional load.
+    const always = (b: number) => last.length > 0 && last.every((latch) => dominators[latch].has(b));
+    const optional = (b: number) =>
+      codeOf([b]).some(
+        ({ opcode }) => opcode.startsWith('LDG.') && (products > 0 ? bytesOf(opcode) === 8 : !always(b)),
+      );
     const without = new Set([...members].filter((b) => b === start || !optional(b)));
     const plain = longestPath(blocks, start, without, inner).length;
     return {
       instructions,
-      ...(products > 0 && loads[8] && { plain }),
+      ...(isOptional && { plain }),
       loads,
-      stores: widthsOf(own, 'STG'),
+      stores,
       waits: waitsOf(codeOf(path)),
       divisions: own.filter(isDivision).length,
       products,

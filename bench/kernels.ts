@@ -17,6 +17,7 @@ import {
   kernelsOf,
   targetsOf,
 } from './kernel_statistics.ts';
+import { formatStatic } from './kernels_format.ts';
 
 const nvrtc = openNvrtc();
 const disassembler = findDisassembler();
@@ -34,15 +35,7 @@ for (const module of modules.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
 }
 
 const command = 'node --import jiti/register bench/kernels.ts';
-const text = JSON.stringify({ nvrtc: nvrtc.version, command, builds, code: {} }, null, 1);
-// One kernel per line, and one loop per line.
-const lines = text.replace(/\{\n\s+("registers".*)\n\s+(.*)\n\s+(.*)\n\s+\}/g, '{ $1 $2 $3 }');
-const listed = Object.entries(code).map(([module, kernels]) => {
-  const rows = Object.entries(kernels).map(([kernel, { loops, ...rest }]) => {
-    const inner = loops.map((loop) => `\n    ${JSON.stringify(loop)}`).join(',');
-    return `   ${JSON.stringify(kernel)}: ${JSON.stringify(rest).slice(0, -1)},"loops":[${inner}]}`;
-  });
-  return `  ${JSON.stringify(module)}: {\n${rows.join(',\n')}\n  }`;
-});
-const whole = lines.replace(/"code": \{\}/, () => `"code": {\n${listed.join(',\n')}\n }`);
-writeFileSync(new URL('results/kernels-static.json', import.meta.url), `${whole}\n`);
+writeFileSync(
+  new URL('results/kernels-static.json', import.meta.url),
+  formatStatic({ nvrtc: nvrtc.version, command, builds, code }),
+);

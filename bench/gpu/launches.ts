@@ -65,8 +65,8 @@ export function launchOf(node: PlannedNode, tables: Tables, statics: StaticFacts
   if (node.kind !== 'kernel') return undefined;
   const { name, arguments: values } = node;
   if (name.startsWith('conv_hopper_')) return ofHopper(node, tables, statics);
-  if (name.startsWith('group_norm_')) {
-    const shape = readTable(tables, values[name.endsWith('forward') ? 6 : 29], normTableOrder);
+  if (name.startsWith('group_norm_slices_')) {
+    const shape = readTable(tables, values[name.includes('forward') ? 6 : 29], normTableOrder);
     return { kernel: name, work: normWork(node, shape, statics), parts: [ofNorm(shape, name)] };
   }
   return ofMma(node, tables, statics) ?? ofStream(node, tables, statics);
@@ -410,7 +410,7 @@ function ofNorm(norm: NormSizes, kernel: string): Part {
   const written = elements * { 0: 1, 1: 4, 2: 0.25 }[resample as 0 | 1 | 2];
   const how = ['', ', up', ', down'][resample];
   const name = `norm at ${height} x ${width}, ${second ? `${first} + ${second}` : first}${how}`;
-  return kernel === 'group_norm_forward'
+  return kernel.includes('forward')
     ? { name, flops: 0, bytes: HALF * (elements + written) }
     : { name: `${name}, gradient`, flops: 0, bytes: HALF * (elements + written + elements) };
 }

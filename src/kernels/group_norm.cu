@@ -1,33 +1,11 @@
 /* Group normalisation of [N, pixels, C], fused with what may follow it:
  *   h = (x - mean) / sqrt(var + eps) * weight + bias;  y = resample(dropout(silu(h)))
  * x may be two parts, treated as their concatenation along channels. A block computes as many groups of a sample as make 32 bytes
- * of a pixel. It reads them several times: two passes for the statistics, then one for the result.
+ * of a pixel. It reads them several times: two passes for the statistics, then one for the result. group_norm_slices.cu is faster for
+ * channels in multiples of 8.
  */
-#include "philox.cuh"
-#include "storage.cuh"
+#include "norm.cuh"
 #include "warp.cuh"
-
-enum { RESAMPLE_UP = 1, RESAMPLE_DOWN = 2 };
-
-struct normalisation {
-  const real *x0, *x1;
-  const float *weight, *bias, *mean, *rstd, *rest; /* [N, groups]; the mean is mean + rest */
-  int n, h, w, part0, part1, c, groups, width, resample, silu;
-  draw words;
-  int threshold;
-  float keep_scale;
-};
-
-/* table: N, H, W, C of both parts, groups, resample, silu */
-DEVICE normalisation norm_of(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats,
-                    const int *t) {
-  size_t each = (size_t)t[0] * (size_t)t[5];
-  normalisation g = {x0, x1, weight, bias, stats, stats + each, stats + 2 * each, t[0], t[1], t[2], t[3], t[4], t[3] + t[4], t[5]};
-  g.width = g.c / g.groups;
-  g.resample = t[6];
-  g.silu = t[7];
-  return g;
-}
 
 DEVICE float input(const normalisation &g, int sample, int pixel, int channel) {
   size_t at = (size_t)sample * (size_t)(g.h * g.w) + (size_t)pixel;
@@ -149,12 +127,8 @@ KERNEL __launch_bounds__(THREADS) group_norm_forward(const real *x0, const real 
       mean = (float)total;
       continue;
     }
-    double variance = group_total(shared, s, squared) / terms - total * total;
+    rstd = rstd_of(group_total(shared, s, squared) / terms, total, eps);
     rest = (float)total;
-    /* If squares overflow f32, the result is NaN, not the zeros that a division by infinity would give. */
-    if (!(variance < (double)infinity())) variance = (double)infinity() - (double)infinity();
-    else if (variance < 0) variance = 0;
-    rstd = (float)(1.0 / sqrt(variance + (double)eps));
   }
   size_t group = group_of(g, s.sample, s.channel0 + s.column);
   if (s.row == 0 && s.column % (s.columns / s.groups) == 0) {
@@ -207,18 +181,6 @@ DEVICE float upstream(const normalisation &g, const affine &a, const real *dy, i
   if (!g.silu) return d;
   float h = centred * a.weight + a.bias, s = sigmoid(h);
   return d * (s * (1.0f + h * (1.0f - s)));
-}
-
-/* A gradient that x has already received. */
-struct earlier {
-  const real *x;
-  float factor;
-  u32 pitch;
-};
-
-#define OTHER 4
-DEVICE earlier earlier_of(const u32 *words) {
-  return {address_in<const real>(words), __uint_as_float(words[2]), words[3]};
 }
 
 /* dx = rstd (weight dh - mean(weight dh) - x^ mean(weight dh x^)), x^ = (x - mean) rstd, means over the group, plus the gradients

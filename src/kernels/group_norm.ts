@@ -13,6 +13,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { cast } from './cast.ts';
 import { add, div, mul, silu, sqrt, square, sub } from './elementwise.ts';
+import { DRAW, groupNormSlices, slicesOf } from './inner/norm_slices.ts';
 import { sumAxes } from './inner/reduction.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
 import { bitsOf, halvesOf } from './launch/words.ts';
@@ -31,9 +32,6 @@ import {
 import { mean } from './reduce.ts';
 import { downsampleMean, upsampleNearest } from './resample.ts';
 
-/** The arguments of a dropout mask: see dropoutWords. */
-const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
-
 const groupNormKernels = kernelModule('kernels/group_norm.c', {
   group_norm_forward: `ptr ptr ptr ptr ptr ptr ptr f32 ${DRAW}`,
   group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr ${DRAW}`,
@@ -48,11 +46,35 @@ const groupNormCuda = storageModules('kernels/group_norm.cu', {
 const LEAST_PIECE = 32;
 const MOST_GROUPS = 16;
 
-/** How many groups of a sample a CUDA block computes, and the launch. */
-function blocksFor({ dtype }: Tensor, { batch, firstChannels, secondChannels, groups }: NormShape) {
-  const groupBytes = ((firstChannels + secondChannels) / groups) * dtypes[dtype].bytes;
-  const perBlock = Math.min(groups, MOST_GROUPS, Math.ceil(LEAST_PIECE / groupBytes));
-  return { perBlock, launchGrid: { grid: [batch * Math.ceil(groups / perBlock)], block: [256] } as const };
+/**
+ * The kernel of a pass on CUDA, its launch, and how many groups or channels of a sample a block computes.
+ * @param x of the dtype of activations
+ * @param inEights whether eight channels of each operand are at addresses that are multiples of 16 bytes
+ */
+function cudaPass(
+  pass: 'forward' | 'backward',
+  { device, dtype }: Tensor,
+  shape: NormShape,
+  { masked, inEights }: { masked: boolean; inEights: boolean },
+) {
+  const { bytes } = dtypes[dtype];
+  const slices = inEights ? slicesOf(pass, shape, bytes, masked) : undefined;
+  if (slices) {
+    const { kind, slice, launchGrid } = slices;
+    const kernels = kernelsFor(groupNormSlices, device, dtype);
+    return { run: kernels[`group_norm_slices_${pass}${kind}`], piece: slice, launchGrid };
+  }
+  const { batch, firstChannels, secondChannels, groups } = shape;
+  const groupBytes = ((firstChannels + secondChannels) / groups) * bytes;
+  const piece = Math.min(groups, MOST_GROUPS, Math.ceil(LEAST_PIECE / groupBytes));
+  const launchGrid = { grid: [batch * Math.ceil(groups / piece)], block: [256] } as const;
+  return { run: kernelsFor(groupNormCuda, device, dtype)[`group_norm_${pass}`], piece, launchGrid };
+}
+
+const isAligned = ({ address }: Tensor) => address % 16 === 0;
+/** Whether eight channels of a gradient that was received are aligned at each pixel. */
+function isAlignedInEights({ tensor, columns }: ScaledGradient): boolean {
+  return isAligned(tensor) && (columns?.offset ?? 0) % 8 === 0 && tensor.shape[tensor.rank - 1] % 8 === 0;
 }
 
 export interface GroupNormOptions {
@@ -157,8 +179,11 @@ export const groupNormOp = declareOp<GroupNormAttributes>({
       const pixelSums = { exact: allocate([n, width], { device }), rounded: allocate([n, width], { device, dtype }) };
       return new ScaledGradient(tensor, { pixelSums, joined: others[i].length > 0 });
     });
-    const { perBlock, launchGrid } = blocksFor(grad, shape);
-    kernelsFor(groupNormCuda, device, grad.dtype).group_norm_backward(
+    const inEights =
+      [grad, ...parts, ...joined.map(({ tensor }) => tensor)].every(isAligned) &&
+      others.flat().every(isAlignedInEights);
+    const { run, piece, launchGrid } = cudaPass('backward', grad, shape, { masked: dropout !== undefined, inEights });
+    run(
       launchGrid,
       ...inputs,
       sums.address,
@@ -167,7 +192,7 @@ export const groupNormOp = declareOp<GroupNormAttributes>({
       ...addressesOf(joined.map(({ pixelSums }) => pixelSums?.exact)),
       ...addressesOf(joined.map(({ pixelSums }) => pixelSums?.rounded)),
       device.table(toTable(shape)),
-      perBlock,
+      piece,
       ...words,
     );
     return [result(0), result(1), ...joined];
@@ -271,10 +296,12 @@ export function groupNorm(
   const stats = allocate([3, batch, groups], { device });
   const inputs = [first.address, parts[1]?.address ?? 0];
   if (y.size > 0 && device.kind === 'cuda') {
-    const kernels = kernelsFor(groupNormCuda, device, y.dtype);
     const operands = [...inputs, weight.address, bias.address, stats.address, y.address, device.table(toTable(shape))];
-    const { perBlock, launchGrid } = blocksFor(first, shape);
-    kernels.group_norm_forward(launchGrid, ...operands, perBlock, eps, ...words);
+    const { run, piece, launchGrid } = cudaPass('forward', y, shape, {
+      masked: dropout !== undefined,
+      inEights: [y, ...parts].every(isAligned),
+    });
+    run(launchGrid, ...operands, piece, eps, ...words);
   } else if (y.size > 0) {
     const operands = [weight.address, bias.address, y.address, stats.address, device.table(toTable(shape))];
     device.load(groupNormKernels).group_norm_forward(...inputs, ...operands, eps, ...words);

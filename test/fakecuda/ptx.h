@@ -10,6 +10,9 @@ static inline unsigned short bf16_of(float x) {
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return 0x7FFF;
   return (unsigned short)((bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16);
 }
+static inline unsigned bf16_pair(float low, float high) { return bf16_of(low) | (unsigned)bf16_of(high) << 16; }
+static inline float fast_exp2(float x) { return exp2f(x); }
+static inline float fast_reciprocal(float x) { return 1.0f / x; }
 static inline float fake_of_bf16(unsigned bits) { return __uint_as_float(bits << 16); }
 
 static inline unsigned tf32_of(float x) {

@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { findCompiler } from '../../src/device/cc.ts';
+import { loadCompanions } from '../../src/device/companions.ts';
 import { declaredModules, parseSignature } from '../../src/device/module.ts';
 import { kindOfParameter } from '../../src/device/prototypes.ts';
 import '../../src/kernels/index.ts';
@@ -23,6 +24,9 @@ const languages = {
     flags: ['-x', 'c++', '-nostdinc'],
   },
 };
+// Some modules of cards are declared when a card opens.
+await loadCompanions('cuda');
+
 const headers = fileURLToPath(new URL('../../src/kernels', import.meta.url));
 
 /** Exported kernels of a source by name: "ptr i32 -> f64". */

@@ -15,6 +15,25 @@ PTX unsigned short bf16_of(float x) {
   return bits;
 }
 
+/* Both rounded, the first in the low half. */
+PTX unsigned bf16_pair(float low, float high) {
+  unsigned bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+}
+
+/* 2^x and 1 / x with a relative error of about 2^-22; subnormal numbers count as 0. */
+PTX float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+PTX float fast_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 /* Rounds f32 to the 10 fraction bits of tf32: to nearest, ties away from zero. */
 PTX unsigned tf32_of(float x) {
   unsigned bits;

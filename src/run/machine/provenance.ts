@@ -8,9 +8,10 @@ import { fileURLToPath } from 'node:url';
  * version that its run started with.
  * 1: states without a version. 2: Adam's constants in double, frequencies of time embeddings rounded as in the official
  * code,
- * exact means in group norm, exp, sin and cos at the ends of their range, sums in short stretches.
+ * exact means in group norm, exp, sin and cos at the ends of their range, sums in short stretches. 3: group norm on
+ * cards adds in another order, and in bf16 uses the fast exponential.
  */
-export const NUMERICS = 2;
+export const NUMERICS = 3;
 
 // A function, because import.meta.url is undefined in a CommonJS bundle.
 const root = () => new URL('../../../', import.meta.url);
