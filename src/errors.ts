@@ -119,7 +119,8 @@ const LONGEST_NAME = 100;
 export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
   if (name.length > LONGEST_NAME) return undefined;
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  // At least one character is right.
+  let bestDistance = Math.min(Math.max(2, Math.floor(name.length / 3)), Math.max(0, name.length - 1)) + 1;
   for (const candidate of candidates) {
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) {

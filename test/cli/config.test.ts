@@ -159,6 +159,7 @@ describe('refuses', () => {
     [`show ${at('none.json')}`, 'none.json: no such file or folder'],
     [`show ${at('none.safetensors')}`, 'none.safetensors: no such file'],
     ['explain Optim.LR', 'unknown key Optim.LR; did you mean optim.lr?'],
+    ['explain 鍵', /unknown key 鍵; the tables are data, model, /],
     ['explain learningrate', /unknown key learningrate; the tables are data, model, /],
     ['explain optm', 'unknown key optm; did you mean optim?'],
     ['explain batchsize', 'unknown key batchsize; did you mean training.batch_size?'],
