@@ -171,8 +171,7 @@ describe('a chain on the digits', () => {
     expect(report('chain/1_rectified_flow').stdout).toMatch(/^\s+straightness .*\nrectified flow +0\.\d/);
     expect(report('chain/nothing')).toMatchObject({
       status: 1,
-      stderr:
-        'rectiflow: chain/nothing: holds neither chain.json nor config.json: it is not the folder of a chain or a run\n',
+      stderr: 'rectiflow: chain/nothing: no such folder; check the path\n',
     });
   }, 120_000);
 
