@@ -74,6 +74,7 @@ export default {
     snapshot_freq: 50_000,
     snapshot_freq_for_preemption: 10_000,
     log_freq: 50,
+    loggers: 'tensorboard',
     eval_freq: 100,
     snapshot_sampling: true,
     reduce_mean: true,

@@ -31,13 +31,14 @@ run/machine -> run/arguments.ts, run/config
 run/data.ts -> run/config, run/machine
 run/checkpoints -> run/arguments.ts, run/config, run/machine
 run/workdir -> run/config, run/checkpoints
+run/loggers -> run/config
 run/sampling -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir
-run/training -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling
+run/training -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/loggers, run/sampling
 run/eval -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training
 run/report -> run/arguments.ts, run/config, run/plot, run/machine, run/data.ts, run/checkpoints, run/workdir, run/training, run/eval
 run/chain -> run/arguments.ts, run/config, run/machine, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report
 run/serve -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/sampling
-run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report, run/chain, run/serve
+run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/loggers, run/sampling, run/training, run/eval, run/report, run/chain, run/serve
 cli -> base, io, device, data, flow, run, run/config, run/machine, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report, run/chain, run/serve
 `.trim();
 

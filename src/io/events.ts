@@ -3,13 +3,19 @@
 // tensorflow/core/util/event.proto and summary.proto:
 //   Event   1 wall_time double, 2 step int64, 3 file_version string, 5 summary, 7 session_log
 //   Summary 1 value: 1 tag, 2 simple_value float, 4 image: 1 height, 2 width, 3 colorspace, 4 encoded_image_string
+//                    8 tensor: 1 dtype, 2 tensor_shape: 2 dim: 1 size, 8 string_val
+//                    9 metadata: 1 plugin_data: 1 plugin_name, 2 content; 4 data_class
+// and of tensorboard/plugins/hparams/plugin_data.proto:
+//   HParamsPluginData 3 session_start_info: 1 hparams: 1 key, 2 value: 2 number, 3 string, 4 bool; 5 start_time_secs
+//                     4 session_end_info: 1 status, 2 end_time_secs
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { byOpen, checkArgument, checkArguments, checkByOpen, checkOptions, kinds } from '../arguments.ts';
+import { byOpen, checkArgument, checkArguments, checkByOpen, checkOptions, kinds, oneOf } from '../arguments.ts';
 import { makeFolders } from '../folders.ts';
 import { asFileError } from './file.ts';
+import { bytesField, doubleField, floatField, integerField, stringField } from './protobuf.ts';
 
 export interface EventImage {
   png: Uint8Array;
@@ -17,6 +23,12 @@ export interface EventImage {
   height: number;
   channels: number;
 }
+
+/** How a session ended, as TensorBoard numbers it. */
+const statuses = { success: 1, failure: 2 } as const;
+
+const DATA_CLASS_TENSOR = 2;
+const DT_STRING = 7;
 
 const imageParts = { png: kinds.bytes, width: kinds.count, height: kinds.count, channels: kinds.count };
 const imageNames = ['png', 'width', 'height', 'channels'] as const;
@@ -84,22 +96,70 @@ export class EventFile {
     return this.append(step, bytesField(5, bytesField(1, value)));
   }
 
+  /** Appends a text, which TensorBoard shows as Markdown. */
+  async text(step: number, tag: string, text: string): Promise<void> {
+    checkArguments('EventFile.text', { step: [step, kinds.whole], tag: [tag, kinds.text], text: [text, kinds.text] });
+    const tensor = Buffer.concat([
+      integerField(1, DT_STRING),
+      bytesField(2, bytesField(2, integerField(1, 1))),
+      stringField(8, text),
+    ]);
+    return this.plugin(step, tag, 'text', Buffer.alloc(0), bytesField(8, tensor));
+  }
+
+  /** Records the hyperparameters of this session, by which TensorBoard compares runs. */
+  async hyperparameters(step: number, values: Readonly<Record<string, number | string | boolean>>): Promise<void> {
+    checkArguments('EventFile.hyperparameters', { step: [step, kinds.whole], values: [values, kinds.object] });
+    const entries = Object.entries(values).map(([name, value]) =>
+      bytesField(1, Buffer.concat([stringField(1, name), bytesField(2, parameter(name, value))])),
+    );
+    const start = Buffer.concat([...entries, doubleField(5, Date.now() / 1000)]);
+    return this.plugin(step, '_hparams_/session_start_info', 'hparams', bytesField(3, start));
+  }
+
+  /** Records how the session with the hyperparameters ended. */
+  async ended(step: number, status: keyof typeof statuses): Promise<void> {
+    checkArguments('EventFile.ended', { step: [step, kinds.whole], status: [status, oneOf(Object.keys(statuses))] });
+    const end = Buffer.concat([integerField(1, statuses[status]), doubleField(2, Date.now() / 1000)]);
+    return this.plugin(step, '_hparams_/session_end_info', 'hparams', bytesField(4, end));
+  }
+
+  /** Appends a value that a plugin of TensorBoard shows. */
+  private plugin(step: number, tag: string, name: string, content: Buffer, value = emptyTensor()): Promise<void> {
+    const data = Buffer.concat([stringField(1, name), bytesField(2, content)]);
+    const metadata = Buffer.concat([bytesField(1, data), integerField(4, DATA_CLASS_TENSOR)]);
+    return this.append(
+      step,
+      bytesField(5, bytesField(1, Buffer.concat([stringField(1, tag), value, bytesField(9, metadata)]))),
+    );
+  }
+
   /** Closes the file; every event has been written. */
   close(): Promise<void> {
     return this.handle.close();
   }
 
   private async append(step: number, content: Buffer): Promise<void> {
-    const time = Buffer.alloc(9);
-    time[0] = (1 << 3) | 1;
     this.time = Math.max(this.time, Date.now() / 1000);
-    time.writeDoubleLE(this.time, 1);
     try {
-      await this.handle.appendFile(record(Buffer.concat([time, integerField(2, step), content])));
+      await this.handle.appendFile(record(Buffer.concat([doubleField(1, this.time), integerField(2, step), content])));
     } catch (error) {
       throw asFileError(this.path, error);
     }
   }
+}
+
+const DT_FLOAT = 1;
+/** The value of an event whose content is in its metadata: a tensor of one number, 0. */
+function emptyTensor(): Buffer {
+  return bytesField(8, Buffer.concat([integerField(1, DT_FLOAT), bytesField(2, Buffer.alloc(0)), floatField(5, 0)]));
+}
+
+function parameter(name: string, value: number | string | boolean): Buffer {
+  if (typeof value === 'number') return doubleField(2, value);
+  if (typeof value === 'boolean') return integerField(4, Number(value));
+  checkArgument('EventFile.hyperparameters', name, value, kinds.text);
+  return stringField(3, value);
 }
 
 /** The seconds in the name of the last event file of a folder; 0 if there is none. */
@@ -135,29 +195,4 @@ export function crc32c(bytes: Uint8Array): number {
   let crc = 0xffffffff;
   for (const byte of bytes) crc = (crc >>> 8) ^ table[(crc ^ byte) & 255];
   return (crc ^ 0xffffffff) >>> 0;
-}
-
-function varint(value: number): number[] {
-  const bytes: number[] = [];
-  for (; value >= 128; value = Math.floor(value / 128)) bytes.push((value % 128) | 128);
-  return [...bytes, value];
-}
-
-function integerField(field: number, value: number): Buffer {
-  return Buffer.from([field << 3, ...varint(value)]);
-}
-
-function floatField(field: number, value: number): Buffer {
-  const out = Buffer.alloc(5);
-  out[0] = (field << 3) | 5;
-  out.writeFloatLE(value, 1);
-  return out;
-}
-
-function bytesField(field: number, bytes: Uint8Array): Buffer {
-  return Buffer.concat([Buffer.from([(field << 3) | 2, ...varint(bytes.length)]), bytes]);
-}
-
-function stringField(field: number, text: string): Buffer {
-  return bytesField(field, Buffer.from(text));
 }

@@ -1,6 +1,6 @@
 // Argument kinds that the functions of this folder share. This module imports no npm package, because training on a
 // bare machine loads it.
-import { kind, kinds, oneOf } from '../arguments.ts';
+import { kind, kinds, listOf, oneOf } from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
 import { UNet } from '../nn/unet.ts';
 
@@ -14,6 +14,11 @@ export const runOptions = {
   onProgress: kinds.callback,
 } as const;
 
+const loggerKind = kind(
+  'a logger',
+  (value) => kinds.object.accepts(value) && typeof (value as { scalars?: unknown }).scalars === 'function',
+);
+
 /** The options of training. */
 export const trainingOptions = {
   workdir: kinds.path,
@@ -24,4 +29,5 @@ export const trainingOptions = {
   onCompile: kinds.callback,
   onPlan: kinds.callback,
   onNotice: kinds.callback,
+  loggers: listOf(loggerKind, 'loggers, objects with a method scalars'),
 } as const;

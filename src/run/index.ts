@@ -50,6 +50,7 @@ export {
   trainClassifier,
 } from './eval/train_classifier.ts';
 export { type WatchOptions, watchSnapshots } from './eval/watch.ts';
+export type { LoggerSession, RunLogger, SessionEnd } from './loggers/index.ts';
 export { examine, type Finding } from './machine/doctor.ts';
 export { useTuningFile } from './machine/tuning.ts';
 export {

@@ -28,6 +28,7 @@ it('the folder holds these files', () => {
     'digits.mjs',
     'flow_2d.mjs',
     'flow_in_worker.mjs',
+    'mlflow.mjs',
     'reflow_2d.mjs',
     'sampling_server.mjs',
   ]);

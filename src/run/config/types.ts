@@ -296,9 +296,14 @@ export type Config = {
      */
     snapshot_freq_for_preemption: number;
     /**
-     * Steps between two points in TensorBoard. Expected: a whole number from 1 to 1000000000000 (steps). Default: 50.
+     * Steps between two entries of the loggers. Expected: a whole number from 1 to 1000000000000 (steps). Default: 50.
      */
     log_freq: number;
+    /**
+     * Where a run logs to besides log.jsonl: event files for TensorBoard, metrics.csv, both or neither. Default:
+     * tensorboard. Not in the official code. Source: docs/loggers.md.
+     */
+    loggers: 'tensorboard' | 'csv' | 'tensorboard,csv' | 'none';
     /**
      * Steps between two evaluations on four held-out batches. Expected: a whole number from 1 to 1000000000000 (steps).
      * Default: 100.

@@ -14,7 +14,8 @@ import { openCheckpoint } from '../checkpoints/open.ts';
 import { optimizerOf } from '../checkpoints/optimizer.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Config } from '../config/types.ts';
-import { NUMERICS } from '../machine/provenance.ts';
+import type { RunLogger, SessionEnd } from '../loggers/index.ts';
+import { NUMERICS, provenance } from '../machine/provenance.ts';
 import { sampleModel } from '../sampling/sample.ts';
 import { withUnsavedWork } from '../workdir/unsaved.ts';
 import { WorkDirectory } from '../workdir/workdir.ts';
@@ -43,6 +44,8 @@ export interface TrainOptions {
    * step.
    */
   onNotice?: (text: string) => void;
+  /** Loggers besides those of training.loggers, such as an adapter to a tracker. */
+  loggers?: readonly RunLogger[];
 }
 
 export interface TrainResult {
@@ -84,7 +87,12 @@ export async function runTask(
   options: TrainOptions,
   open: OpenTask,
 ): Promise<TrainResult> {
-  const { device, otherStage = 'sibling', onNotice = () => {} } = options;
+  const { device, otherStage = 'sibling' } = options;
+  const notices: string[] = [];
+  const onNotice = (text: string) => {
+    notices.push(text);
+    options.onNotice?.(text);
+  };
   requireMemory(config, device, 'training');
   const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice, options.signal);
   try {
@@ -113,8 +121,9 @@ export async function runTask(
       const { unevaluated } = state ?? {};
       const opened = { config, workdir, model, optimizer, task, from, numerics, unevaluated };
       // Opened while there is nothing to save yet, because reading a long log takes time.
-      const journal = await RunJournal.open(workdir.path, config, from, onNotice);
-      return await withUnsavedWork(() => session({ ...options, ...opened, journal }));
+      const started = { workdir: workdir.path, from, device: `${device.kind}, ${device.description}`, ...provenance() };
+      const journal = await RunJournal.open(config, started, onNotice, options.loggers, notices);
+      return await withUnsavedWork(() => session({ ...options, ...opened, journal, onNotice }));
     } finally {
       optimizer?.dispose();
       model.dispose();
@@ -185,6 +194,7 @@ async function session(options: Session): Promise<TrainResult> {
   const recent: number[] = [];
   let peakMemory = 0;
   let { unevaluated } = options;
+  let end: SessionEnd = 'failed';
 
   const saveState = async (updates: number) => {
     await journal.sync();
@@ -278,10 +288,11 @@ async function session(options: Session): Promise<TrainResult> {
     }
     const losses = recent.filter((loss) => loss !== undefined);
     const loss = losses.reduce((sum, value) => sum + value, 0) / losses.length;
+    end = stopped ? 'stopped' : 'done';
     const checkpoint = stopped ? workdir.state(steps) : workdir.snapshot(snapshotNumber(last, config));
     return { workdir: workdir.path, steps, loss, checkpoint, stopped, peakMemory };
   } finally {
-    await journal.close();
+    await journal.close(end);
   }
 }
 

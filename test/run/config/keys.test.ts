@@ -39,7 +39,7 @@ it('these may change when a run resumes', () => {
     data: 'root_path',
     model: 'activation_checkpointing',
     training: `
-      n_iters snapshot_freq snapshot_freq_for_preemption log_freq eval_freq snapshot_sampling data_dir`,
+      n_iters snapshot_freq snapshot_freq_for_preemption log_freq loggers eval_freq snapshot_sampling data_dir`,
     eval: `
       folder begin_ckpt end_ckpt batch_size num_samples enable_sampling features inception statistics
       enable_figures_only enable_loss enable_bpd enable_straightness straightness_samples bpd_dataset

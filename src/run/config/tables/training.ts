@@ -38,7 +38,12 @@ export const trainingTable = table(
       'Steps between two states to resume from. The last two are kept.',
       { unit: 'steps' },
     ),
-    log_freq: free(whole(1, MANY), 'Steps between two points in TensorBoard.', { unit: 'steps' }),
+    log_freq: free(whole(1, MANY), 'Steps between two entries of the loggers.', { unit: 'steps' }),
+    loggers: free(
+      z.enum(['tensorboard', 'csv', 'tensorboard,csv', 'none']),
+      'Where a run logs to besides log.jsonl: event files for TensorBoard, metrics.csv, both or neither.',
+      { ours: true, source: 'docs/loggers.md' },
+    ),
     eval_freq: free(whole(1, MANY), 'Steps between two evaluations on four held-out batches.', { unit: 'steps' }),
     snapshot_sampling: free(z.boolean(), 'Whether to sample and evaluate each snapshot.'),
     reduce_mean: fixed(
