@@ -30,7 +30,7 @@ run/plot ->
 run/machine -> run/arguments.ts, run/config
 run/data.ts -> run/config, run/machine
 run/checkpoints -> run/arguments.ts, run/config, run/machine
-run/workdir -> run/config, run/checkpoints
+run/workdir -> run/config, run/machine, run/checkpoints
 run/loggers -> run/config
 run/sampling -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir
 run/training -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/loggers, run/sampling

@@ -7,25 +7,39 @@ import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
-import { configOf, deviceOf, note, partialOption, requireKeys, showPlan, workOptions } from './shared.ts';
+import {
+  configOf,
+  deviceOf,
+  note,
+  originOf,
+  partialOption,
+  requireKeys,
+  runFolder,
+  runOptions,
+  showPlan,
+} from './shared.ts';
 import { runTraining } from './training.ts';
 
 export const reflowCommand: Command = {
   name: 'reflow',
   details: 'reflow.reflow_type says whether it generates pairs or trains a flow or a one-step generator on them.',
   overrides: 'all',
-  options: { ...workOptions, partial: partialOption },
+  options: { ...runOptions, partial: partialOption },
   async run(parsed) {
-    const workdir = parsed.required('workdir');
+    const folder = runFolder(parsed);
     const config = await configOf(parsed);
-    if (parsed.has('dry-run')) return showPlan(config, whatRuns(config, workdir), 'reflow');
+    if (parsed.has('dry-run')) return showPlan(config, whatRuns(config, folder.path), 'reflow');
     requireKeys(config, 'reflow');
     const partial = parsed.has('partial');
     const device = await deviceOf(parsed, config);
     if (!config.reflow.reflow_type.startsWith('generate'))
-      return runTraining(config, (options) => trainReflow(config, { ...options, workdir, device, partial }));
+      return folder.within((workdir) =>
+        runTraining(config, folder, (options) =>
+          trainReflow(config, { ...options, workdir, device, partial, origin: originOf(parsed) }),
+        ),
+      );
     const progress = startProgress('pairs', config.reflow.total_number_of_samples);
-    const { folder, count, nfe } = await runInterruptible((signal) =>
+    const pairs = await runInterruptible((signal) =>
       generatePairs(config, {
         device,
         partial,
@@ -34,7 +48,7 @@ export const reflowCommand: Command = {
         onProgress: (done) => progress.update(done, 'solved'),
       }),
     ).finally(() => progress.stop());
-    process.stdout.write(`${count} pairs in ${escapeText(folder)}, NFE ${nfe.toFixed(1)}\n`);
+    process.stdout.write(`${pairs.count} pairs in ${escapeText(pairs.folder)}, NFE ${pairs.nfe.toFixed(1)}\n`);
     return 0;
   },
 };

@@ -1,4 +1,5 @@
 // Options and helpers that several commands share.
+import { join } from 'node:path';
 import { KernelCache } from '../device/cache.ts';
 import { type Device, deviceNames, nearestDevice } from '../device/device.ts';
 import { fromEnvironment, MOST_THREADS } from '../device/environment.ts';
@@ -16,6 +17,8 @@ import { missingKeys, type Task } from '../run/config/requirements.ts';
 import type { Config } from '../run/config/schema.ts';
 import { useNamedTuning } from '../run/machine/tuning.ts';
 import type { TrainOptions } from '../run/training/session.ts';
+import { folderName, namedFolder, newFolder, RUNS, removeUnused } from '../run/workdir/new_folder.ts';
+import type { RunOrigin } from '../run/workdir/record.ts';
 import { escapeJson, escapeText } from '../text.ts';
 import type { Option, Parsed } from './arguments.ts';
 import { type Progress, startProgress } from './progress.ts';
@@ -72,6 +75,11 @@ export function checkDevice(parsed: Parsed): void {
 
 export const configHelp = 'name of a configuration (see rectiflow config list), or a .json, .ts or .js file';
 
+const nameOption: Option = {
+  value: 'NAME',
+  help: `name of the run, whose folder is ${RUNS}/NAME; in place of --workdir`,
+};
+
 /** Options that the modes of the official program share. */
 export const workOptions: Record<string, Option> = {
   config: { value: 'CONFIG', help: configHelp, required: true },
@@ -80,6 +88,54 @@ export const workOptions: Record<string, Option> = {
   'dry-run': { help: 'print the merged configuration and what would run, then exit' },
   ...deviceOptions,
 };
+
+/** Options of the modes that begin a run. */
+export const runOptions: Record<string, Option> = {
+  ...workOptions,
+  workdir: { value: 'DIR', help: `folder of the run; default: a new one, ${RUNS}/CONFIG-DATE` },
+  name: nameOption,
+};
+
+/** Where a run works. */
+export interface RunFolder {
+  /** For a new folder, the name that it would have now. */
+  path: string;
+  /** Runs `work` in the folder, which is created if it is a new one, and removed if `work` fails before it writes there. */
+  within<T>(work: (workdir: string) => Promise<T>): Promise<T>;
+  /** What to say of a run that was stopped: how to resume it. */
+  again: string;
+}
+
+/** The folder of --workdir or --name, or a new one. @throws UsageError for both */
+export function runFolder(parsed: Parsed): RunFolder {
+  const [given, name] = [parsed.text('workdir'), parsed.text('name')];
+  if (given !== undefined && name !== undefined)
+    throw new UsageError('--workdir and --name name two folders; give one');
+  const path = name === undefined ? given : namedFolder(name);
+  if (path !== undefined) return { path, within: (work) => work(path), again: 'run the same command again' };
+  const config = parsed.required('config');
+  const folder: RunFolder = {
+    path: join(RUNS, folderName(config, new Date())),
+    again: '',
+    within: async (work) => {
+      const made = newFolder(config);
+      folder.again = `run it with --workdir ${made}`;
+      say(`folder: ${made}`);
+      try {
+        return await work(made);
+      } catch (error) {
+        removeUnused(made);
+        throw error;
+      }
+    },
+  };
+  return folder;
+}
+
+/** How this command was started, for the record of a run. */
+export function originOf(parsed: Parsed): RunOrigin {
+  return { config: parsed.text('config'), command: ['rectiflow', ...process.argv.slice(2)] };
+}
 
 export function note(text: string): void {
   say(`note: ${text}`);

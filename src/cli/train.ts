@@ -1,21 +1,24 @@
 // The command `train`: trains a 1-rectified flow.
 import { train } from '../run/training/train.ts';
 import type { Command } from './arguments.ts';
-import { configOf, deviceOf, requireKeys, showPlan, workOptions } from './shared.ts';
+import { configOf, deviceOf, originOf, requireKeys, runFolder, runOptions, showPlan } from './shared.ts';
 import { runTraining } from './training.ts';
 
 export const trainCommand: Command = {
   name: 'train',
-  details: 'Resumes if the work directory holds a run.',
+  details: 'Resumes if the folder holds a run; without --workdir and --name it begins a new one.',
   overrides: 'all',
-  options: workOptions,
+  options: runOptions,
   async run(parsed) {
-    const workdir = parsed.required('workdir');
+    const folder = runFolder(parsed);
     const config = await configOf(parsed);
     if (parsed.has('dry-run'))
-      return showPlan(config, `train steps 0 to ${config.training.n_iters} in ${workdir}`, 'train');
+      return showPlan(config, `train steps 0 to ${config.training.n_iters} in ${folder.path}`, 'train');
     requireKeys(config, 'train');
     const device = await deviceOf(parsed, config);
-    return runTraining(config, (options) => train(config, { ...options, workdir, device }));
+    const origin = originOf(parsed);
+    return folder.within((workdir) =>
+      runTraining(config, folder, (options) => train(config, { ...options, workdir, device, origin })),
+    );
   },
 };

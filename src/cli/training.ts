@@ -8,7 +8,7 @@ import type { TrainOptions, TrainResult } from '../run/training/session.ts';
 import { escapeText } from '../text.ts';
 import { runInterruptible } from './interrupt.ts';
 import { say } from './screen.ts';
-import { TrainingDisplay } from './shared.ts';
+import { type RunFolder, TrainingDisplay } from './shared.ts';
 
 /**
  * The messages of a run with their times. Nothing is written until the run owns its work directory, so a refused run
@@ -44,6 +44,7 @@ class Transcript {
 /** Runs `work` until it is done or interrupted. @returns the exit code */
 export async function runTraining(
   config: Config,
+  folder: RunFolder,
   work: (
     options: Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'>,
   ) => Promise<TrainResult>,
@@ -82,8 +83,8 @@ export async function runTraining(
   transcript.end(`${summary}\n${peak}`);
   process.stdout.write(`${summary}\n${peak}\n`);
   if (!stopped) process.stdout.write(`checkpoint: ${escapeText(checkpoint)}\n`);
-  else if (steps === 0) process.stdout.write('run the same command again to start over\n');
-  else process.stdout.write(`run the same command again to resume from ${escapeText(checkpoint)}\n`);
+  else if (steps === 0) process.stdout.write(`${escapeText(folder.again)} to start over\n`);
+  else process.stdout.write(`${escapeText(folder.again)} to resume from ${escapeText(checkpoint)}\n`);
   return 0;
 }
 

@@ -29,5 +29,6 @@ export const trainingOptions = {
   onCompile: kinds.callback,
   onPlan: kinds.callback,
   onNotice: kinds.callback,
+  origin: kinds.object,
   loggers: listOf(loggerKind, 'loggers, objects with a method scalars'),
 } as const;

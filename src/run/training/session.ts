@@ -17,6 +17,7 @@ import type { Config } from '../config/types.ts';
 import type { RunLogger, SessionEnd } from '../loggers/index.ts';
 import { NUMERICS, provenance } from '../machine/provenance.ts';
 import { sampleModel } from '../sampling/sample.ts';
+import { type RunOrigin, SessionWriter } from '../workdir/record.ts';
 import { withUnsavedWork } from '../workdir/unsaved.ts';
 import { WorkDirectory } from '../workdir/workdir.ts';
 import type { Diagnostics } from './diagnostics.ts';
@@ -44,6 +45,8 @@ export interface TrainOptions {
    * step.
    */
   onNotice?: (text: string) => void;
+  /** How the run was started, for run.json. */
+  origin?: RunOrigin;
   /** Loggers besides those of training.loggers, such as an adapter to a tracker. */
   loggers?: readonly RunLogger[];
 }
@@ -123,7 +126,8 @@ export async function runTask(
       // Opened while there is nothing to save yet, because reading a long log takes time.
       const started = { workdir: workdir.path, from, device: `${device.kind}, ${device.description}`, ...provenance() };
       const journal = await RunJournal.open(config, started, onNotice, options.loggers, notices);
-      return await withUnsavedWork(() => session({ ...options, ...opened, journal, onNotice }));
+      const record = await SessionWriter.open(workdir.path, options.origin ?? {}, started);
+      return await withUnsavedWork(() => session({ ...options, ...opened, journal, record, onNotice }));
     } finally {
       optimizer?.dispose();
       model.dispose();
@@ -179,6 +183,7 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
   optimizer: Optimizer;
   task: TrainingTask;
   journal: RunJournal;
+  record: SessionWriter;
   from: number;
   /** Version of the arithmetic that the run started with. */
   numerics: number;
@@ -188,13 +193,14 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
 
 /** Runs and records the steps from `from` until the end or the signal. */
 async function session(options: Session): Promise<TrainResult> {
-  const { config, workdir, model, optimizer, task, journal, from, numerics, device, signal } = options;
+  const { config, workdir, model, optimizer, task, journal, record, from, numerics, device, signal } = options;
   const { n_iters: last, batch_size: batchSize, accumulation, ...every } = config.training;
   const total = last + 1;
   const recent: number[] = [];
   let peakMemory = 0;
   let { unevaluated } = options;
   let end: SessionEnd = 'failed';
+  let done = from;
 
   const saveState = async (updates: number) => {
     await journal.sync();
@@ -210,6 +216,7 @@ async function session(options: Session): Promise<TrainResult> {
       items: task.items,
     });
     await workdir.pruneStates();
+    await record.update(updates);
   };
   const evaluate = async (step: number) => {
     const { evaluation, diagnostics } = await optimizer.withEma(() => task.evaluate(signal));
@@ -274,6 +281,7 @@ async function session(options: Session): Promise<TrainResult> {
         recent[info.step % 50] = info.loss;
         peakMemory = Math.max(peakMemory, device.memory().highWater);
         const { step } = info;
+        done = step + 1;
         const evaluated = isPictured(step) || step % every.eval_freq === 0;
         if (!evaluated) await journal.step(info);
         options.onStep?.(info);
@@ -293,6 +301,7 @@ async function session(options: Session): Promise<TrainResult> {
     return { workdir: workdir.path, steps, loss, checkpoint, stopped, peakMemory };
   } finally {
     await journal.close(end);
+    await record.update(done, end);
   }
 }
 

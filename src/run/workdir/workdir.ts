@@ -1,6 +1,7 @@
 // The folder of one training run. One process at a time writes to it, and only a run of the same stage
 // (stage_folder.ts) and configuration can resume in it.
 //   config.json                                      the merged configuration
+//   run.json                                         how it was started, and its times: record.ts
 //   checkpoints/checkpoint_<k>.safetensors           snapshots, k = step / snapshot_freq, all kept: model, EMA
 //   checkpoints-meta/state_<updates>.safetensors     states to resume from, the last two: model, EMA, moments
 //   checkpoints-meta/checkpoint.pth                  a state of the official code, read if there is none of ours
@@ -27,7 +28,7 @@ const KEPT_STATES = 2;
  * a folder may be a link.
  */
 const written = {
-  '.': /^(config\.json|log\.jsonl|report\.(html|json))$/,
+  '.': /^(config\.json|run\.json|log\.jsonl|metrics\.csv|report\.(html|json))$/,
   checkpoints: /^checkpoint_\d+\.safetensors$/,
   'checkpoints-meta': /^state_\d+\.safetensors$/,
 };
