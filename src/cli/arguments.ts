@@ -31,7 +31,7 @@ export interface Command {
   /** One more sentence for its own help. */
   details?: string;
   options: Record<string, Option>;
-  /** Names of the positional arguments, in order, as --help shows them. Default: none. */
+  /** Names of the positional arguments, in order, as --help shows them; after one that ends in `...` any number. Default: none. */
   operands?: readonly string[];
   /**
    * The overrides `--config.a.b value` that are accepted: none, all, or a list of the keys that the command reads, where 'model.'
@@ -115,9 +115,10 @@ export class Parsed {
 export function parseArguments(command: Command, words: readonly string[]): Parsed | undefined {
   if (words.includes('--help') || words.includes('-h')) return undefined;
   const parsed = new Parsed();
+  const isMany = command.operands?.at(-1)?.endsWith('...');
   for (let at = 0; at < words.length; at++) {
     const option = optionOf(words[at]);
-    if (!option && words[at] !== '' && parsed.operands.length < (command.operands?.length ?? 0)) {
+    if (!option && words[at] !== '' && (isMany || parsed.operands.length < (command.operands?.length ?? 0))) {
       parsed.operands.push(words[at]);
       continue;
     }

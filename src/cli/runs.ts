@@ -16,7 +16,10 @@ export const runsCommand: Command = {
   async run(parsed) {
     const [folder = RUNS] = parsed.operands;
     if (!existsSync(folder))
-      throw new FileError(folder, 'no such folder; name the folder of your runs, or begin one: rectiflow train --config digits');
+      throw new FileError(
+        folder,
+        'no such folder; name the folder of your runs, or begin one: rectiflow train --config digits',
+      );
     const runs = await listRuns(folder);
     if (parsed.has('json')) process.stdout.write(`${escapeJson(runs, 2)}\n`);
     else if (runs.length === 0) process.stdout.write(`no runs in ${escapeName(folder)}\n`);

@@ -62,6 +62,9 @@ export {
   reportFlows,
 } from './report/index.ts';
 export { type PlaneFlow, type PlaneReportOptions, reportPlane } from './report/plane.ts';
+export { type CompareOptions, compareRuns } from './runs/compare.ts';
+export { listRuns, type RunSummary } from './runs/list.ts';
+export type { ChangedKey, Comparison, RunFacts } from './runs/read.ts';
 export { type ExaminePairsOptions, examinePairs } from './sampling/check_pairs.ts';
 export { type GeneratedPairs, type GenerateOptions, generatePairs } from './sampling/generate_pairs.ts';
 export { readLatents, sampleWriter } from './sampling/output.ts';
@@ -74,3 +77,4 @@ export type { TrainingPlan } from './training/plan.ts';
 export { trainReflow } from './training/reflow.ts';
 export type { TrainOptions, TrainResult } from './training/session.ts';
 export { train } from './training/train.ts';
+export type { RunOrigin, SessionRecord } from './workdir/record.ts';

@@ -16,7 +16,7 @@ export async function openCsv(path: string, from: number): Promise<RunLogger> {
     name: 'CSV',
     async scalars(step: number, values: Readonly<Record<string, number>>) {
       checkGuards(path);
-      const rows = Object.entries(values).map(([name, value]) => `${step},${quote(name)},${value}\n`);
+      const rows = Object.entries(values).map(([name, value]) => `${step},${quoteCsv(name)},${value}\n`);
       await handle.appendFile(rows.join('')).catch((error) => {
         throw asFileError(path, error);
       });
@@ -47,6 +47,6 @@ function isBefore(line: string, from: number): boolean {
 }
 
 /** A field, in quotes if it contains what ends one (RFC 4180). */
-export function quote(text: string): string {
+export function quoteCsv(text: string): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

@@ -2,14 +2,16 @@
 // and a few paths. Samples are written to {folder}/{eval folder}/ckpt_<k>/ and reused from there.
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
-import { networkVelocity, replayable, trajectory } from '../../flow/index.ts';
+import { networkVelocity, replayable, type Trajectory, trajectory } from '../../flow/index.ts';
 import { makeFolder } from '../../io/file.ts';
+import { writeNpz } from '../../io/index.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { evaluationName } from '../checkpoints/find.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
+import { pixels } from '../data.ts';
 import { drawSamples } from '../eval/draw_samples.ts';
 import { evaluateStraightness, PATH_STEPS } from '../eval/evaluate_straightness.ts';
 import { FeatureCollector } from '../eval/feature_network.ts';
@@ -122,6 +124,8 @@ export async function measureFlow(flow: ReportedFlow, report: Config, options: M
   };
   const straight = { ...config, eval: { ...config.eval, straightness_samples: straightnessSamples(config) } };
   const measured = await evaluateStraightness(model, straight, { device, steps: distilledTo, signal });
+  const paths = await trajectory(velocity, { ...common, count: PATHS, steps: PATH_STEPS, stops: STOPS });
+  await writePaths(join(evaluationFolder(flow, config), PATHS_FILE), paths, config);
   return {
     flow,
     parameters: model.parameterCount(),
@@ -129,12 +133,27 @@ export async function measureFlow(flow: ReportedFlow, report: Config, options: M
     rows,
     straightness: measured.straightness,
     straightnessSteps: distilledTo,
-    paths: await pathsPicture(
-      await trajectory(velocity, { ...common, count: PATHS, steps: PATH_STEPS, stops: STOPS }),
-      config,
-      { paths: PATHS, name: flow.name },
-    ),
+    paths: await pathsPicture(paths, config, { paths: PATHS, name: flow.name }),
   };
+}
+
+/** The folder of a flow's samples and paths. */
+function evaluationFolder({ folder, checkpoint }: Pick<ReportedFlow, 'folder' | 'checkpoint'>, config: Config): string {
+  return makeFolder(join(folder, config.eval.folder, evaluationName(checkpoint)));
+}
+
+/** The file in that folder that holds a few paths, for figures. */
+export const PATHS_FILE = 'paths.npz';
+
+/** Writes the points and the ends of their tangents as pixels, u8 [times, paths, H, W, C]. */
+async function writePaths(path: string, { points, ends }: Trajectory, config: Config): Promise<void> {
+  const shape = [points.length, PATHS, ...imageShape(config)];
+  const array = (stops: readonly Float32Array[]) => {
+    const all = new Float32Array(sizeOf(shape));
+    for (const [i, stop] of stops.entries()) all.set(stop, i * stop.length);
+    return { shape, dtype: 'u8' as const, data: pixels(all, config, 'nearest') };
+  };
+  await writeNpz(path, { points: array(points), ends: array(ends) });
 }
 
 /** The samplers of a report. @param distilledTo number of Euler steps that is added if it is not one of them */
@@ -161,7 +180,7 @@ async function sampledRow(
   const first: Uint8Array[] = [];
   let kept = 0;
   const { nfe } = await drawSamples(model, config, {
-    folder: makeFolder(join(folder, config.eval.folder, evaluationName(checkpoint))),
+    folder: evaluationFolder({ folder, checkpoint }, config),
     files: 'samples',
     checkpoint,
     device,

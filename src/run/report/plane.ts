@@ -18,6 +18,8 @@ import { samplerName } from './measure.ts';
 const EULER_STEPS = [1, 2, 4, 10, 100];
 const PATHS = 200;
 const PATH_STEPS = 100;
+/** The file next to the page that holds the paths, for figures: the points of all paths at each time, [x, y, x, y, ...]. */
+export const PLANE_PATHS_FILE = 'paths.json';
 /** Data points drawn behind the paths. */
 const BACKGROUND = 1000;
 
@@ -108,6 +110,11 @@ export async function reportPlane(flows: readonly PlaneFlow[], options: PlaneRep
     Buffer.from(planePage(title, pathPlots(paths, data.subarray(0, 2 * BACKGROUND)), figures)),
   ]);
   await writeJson(join(out, 'report.json'), figures);
+  const rounded = (values: Float32Array) => Array.from(values, (value) => Number(value.toPrecision(5)));
+  await writeJson(join(out, PLANE_PATHS_FILE), {
+    flows: paths.map(({ name, points }) => ({ name, points: points.map(rounded) })),
+    data: rounded(data.subarray(0, 2 * BACKGROUND)),
+  });
   return figures;
 }
 

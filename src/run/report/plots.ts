@@ -87,7 +87,7 @@ export function straightnessPlot(name: string, log: readonly LoggedStep[]): Draw
 const small = { theme: pageTheme, width: NARROW, height: 250, wholeX: true } satisfies Partial<LinePlotOptions>;
 const MEAN_OF = 25;
 
-function wide(values: readonly number[]): boolean {
+export function wide(values: readonly number[]): boolean {
   let [low, high] = [Number.POSITIVE_INFINITY, 0];
   for (const value of values) {
     if (value <= 0) return false;
@@ -98,7 +98,7 @@ function wide(values: readonly number[]): boolean {
 }
 
 /** Moving averages of `width` values, each at the step of its last value. */
-function smooth(points: readonly Point[], width: number): Point[] {
+export function smooth(points: readonly Point[], width: number): Point[] {
   const means: [number, number][] = [];
   let sum = 0;
   points.forEach(([step, value], i) => {
@@ -109,7 +109,7 @@ function smooth(points: readonly Point[], width: number): Point[] {
 }
 
 /** At most `most` evenly spaced points, by default more than a small plot can resolve, and the last one. */
-function thin(points: readonly Point[], most = 400): Point[] {
+export function thin(points: readonly Point[], most = 400): Point[] {
   const every = Math.ceil(points.length / most);
   return points.filter((_, i) => i % every === 0 || i === points.length - 1);
 }

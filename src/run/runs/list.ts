@@ -1,5 +1,5 @@
 // Lists the runs of a folder: what each is, how far it is and what it has reached. A run that is damaged has a line too.
-import { existsSync, lstatSync, readdirSync } from 'node:fs';
+import { closeSync, constants, existsSync, lstatSync, openSync, readdirSync, readSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
@@ -139,10 +139,26 @@ function lockOf(path: string): 'running' | 'locked' | undefined {
   } catch {
     return undefined;
   }
-  const owner = parseOwner(firstLine(lock));
+  const owner = parseOwner(firstLine(lock) ?? '');
   const state = owner && stateOf(owner);
   if (state === 'lives') return 'running';
   return state === 'unknown' ? 'locked' : undefined;
+}
+
+const MOST_LINE = 1024;
+
+/** The first line of a small regular file; undefined if it cannot be read. */
+function firstLine(path: string): string | undefined {
+  let file: number | undefined;
+  try {
+    file = openSync(path, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0));
+    const bytes = Buffer.alloc(MOST_LINE);
+    return bytes.toString('utf8', 0, readSync(file, bytes, 0, MOST_LINE, 0)).split('\n', 1)[0];
+  } catch {
+    return undefined;
+  } finally {
+    if (file !== undefined) closeSync(file);
+  }
 }
 
 async function bestOf(path: string, folder: string): Promise<RunSummary['score']> {

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, it } from 'vitest';
 import type { Device } from '../../../src/device/device.ts';
 import { type RunLogger, train } from '../../../src/run/index.ts';
-import { openCsv, quote } from '../../../src/run/loggers/csv.ts';
+import { openCsv, quoteCsv } from '../../../src/run/loggers/csv.ts';
 import { LoggerList } from '../../../src/run/loggers/index.ts';
 import { configWith } from '../../support/config.ts';
 import { openTestDevice } from '../../support/devices.ts';
@@ -166,7 +166,7 @@ it('metrics.csv keeps the whole rows of earlier steps, and quotes names', async 
   await csv.scalars(3, { 'x"y': 0.5, n: Number.NaN });
   await csv.close?.('done');
   expect(readFileSync(path, 'utf8')).toBe('step,name,value\n1,a,2\n1,"b, c",3\n2,a,1e-7\n3,"x""y",0.5\n3,n,NaN\n');
-  expect(quote('plain')).toBe('plain');
+  expect(quoteCsv('plain')).toBe('plain');
 });
 
 it('the adapter to MLflow creates a run, logs parameters and metrics, and ends it', async () => {

@@ -1,0 +1,194 @@
+// The page of a comparison of runs.
+
+import { packageVersion } from '../machine/provenance.ts';
+import { describeDuration } from '../machine/resources.ts';
+import { type LinePlotOptions, linePlot, type Point, pageTheme, type Series } from '../plot/index.ts';
+import { figuresText } from '../report/figures.ts';
+import { type Cell, htmlTable, page, paragraph, responsivePlot, section } from '../report/html.ts';
+import { smooth, thin, wide } from '../report/plots.ts';
+import type { LoggedStep } from '../workdir/log.ts';
+import { type Comparison, lastLoss, progressOf, type RunFacts, samplersOf, secondsOf } from './read.ts';
+
+/** Steps of the moving average of a loss. */
+const MEAN_OF = 25;
+/** Longest value of a key in a table. */
+const LONGEST = 60;
+
+export function comparisonPage(comparison: Comparison): string {
+  const { runs, keys } = comparison;
+  const names = runs.map(({ name }) => name);
+  return page(`Comparison of ${runs.length === 1 ? '1 run' : `${runs.length} runs`}`, {
+    intro: [],
+    sections: [
+      section('Results', results(runs)),
+      section('Changed keys', changedKeysTable(comparison, names)),
+      section('Losses', ...losses(runs)),
+      section('Straightness during training', straightness(runs)),
+      section('Distance by evaluations', ...distances(runs)),
+      section('How they were started', origins(runs)),
+    ],
+    footer:
+      `rectiflow ${packageVersion()}, ${new Date().toISOString()}. ${keys.length === 0 ? 'The configurations are equal.' : ''}`.trim(),
+  });
+}
+
+/** Cells of numbers, the lowest bold. */
+function lowest(values: readonly (number | undefined)[]): Cell[] {
+  const known = values.filter((value) => value !== undefined);
+  const best = known.length > 1 ? Math.min(...known) : undefined;
+  return values.map((value) => ({
+    number: value === undefined ? '–' : figuresText(value),
+    best: value !== undefined && value === best,
+  }));
+}
+
+function results(runs: readonly RunFacts[]): string {
+  const progress = runs.map(progressOf);
+  const samplers = comparableScores(runs) ? samplersOf(runs) : [];
+  const columns: [string, Cell[]][] = [
+    ['steps', progress.map(({ steps }, i) => ({ number: `${steps} of ${runs[i].config.training.n_iters + 1}` }))],
+    ['loss', lowest(runs.map(lastLoss))],
+    ['held-out loss', lowest(progress.map(({ evalLoss }) => evalLoss))],
+    ['straightness', lowest(runs.map((run, i) => run.figures?.straightness ?? progress[i].straightness))],
+    ...samplers.map((sampler): [string, Cell[]] => [
+      sampler === 'rk45' ? 'RK45' : `N = ${sampler}`,
+      lowest(runs.map(({ figures }) => figures?.fd[sampler])),
+    ]),
+    [
+      'images/s',
+      progress.map(({ imagesPerSecond: speed }) => ({ number: speed === undefined ? '–' : figuresText(speed) })),
+    ],
+    ['time', runs.map((run) => ({ number: time(secondsOf(run)) }))],
+  ];
+  const features = runs.find(({ report }) => report?.features)?.report?.features;
+  const explained =
+    samplers.length > 0 ? ` The columns N and RK45 are the Frechet distances of their reports (${features}).` : '';
+  return (
+    htmlTable(
+      'Lower is better for losses, straightness and distances; the best is bold.',
+      ['run', ...columns.map(([title]) => title)],
+      runs.map(({ name }, i) => [name, ...columns.map(([, cells]) => cells[i])]),
+    ) + paragraph(`The loss is the mean over the last 50 steps.${explained}`)
+  );
+}
+
+function time(seconds: number | undefined): string {
+  return seconds === undefined ? '–' : describeDuration(seconds);
+}
+
+/** Whether the reports of the runs that have one scored them in the same features of the same number of samples. */
+function comparableScores(runs: readonly RunFacts[]): boolean {
+  const kinds = runs.flatMap(({ report }) => (report?.features ? [`${report.features} ${report.samples}`] : []));
+  return kinds.length > 0 && new Set(kinds).size === 1;
+}
+
+function changedKeysTable({ runs, keys }: Comparison, names: readonly string[]): string {
+  if (runs.length === 1) return '';
+  if (keys.length === 0) return paragraph('The configurations are equal.');
+  return htmlTable(
+    'Keys in which the configurations differ',
+    ['key', ...names],
+    keys.map(({ path, values }) => [path, ...values.map(literal)]),
+  );
+}
+
+function literal(value: unknown): string {
+  const text = value === undefined ? '–' : typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text || '""';
+}
+
+type Figure = 'loss' | 'evalLoss' | 'straightness';
+
+function seriesOf(runs: readonly RunFacts[], figure: Figure): Series[] {
+  return runs.flatMap(({ name, log }, slot) => {
+    const points = log.flatMap((step: LoggedStep): Point[] => {
+      const value = step[figure];
+      return value === undefined ? [] : [[step.step, value]];
+    });
+    if (points.length === 0) return [];
+    const shown = figure === 'loss' ? thin(smooth(points, Math.min(MEAN_OF, points.length))) : thin(points, 60);
+    return [{ label: name, points: shown, markers: shown.length > 20 ? 'few' : 'all', slot }];
+  });
+}
+
+function overlay(runs: readonly RunFacts[], figure: Figure, words: Pick<LinePlotOptions, 'title' | 'yLabel'>): string {
+  const series = seriesOf(runs, figure);
+  if (series.length === 0) return '';
+  const logY = wide(series.flatMap(({ points }) => points.map(([, y]) => y)));
+  return responsivePlot((width) =>
+    linePlot(series, { theme: pageTheme, xLabel: 'step', logY, width, height: 300, ...words }),
+  );
+}
+
+function losses(runs: readonly RunFacts[]): string[] {
+  return [
+    overlay(runs, 'loss', { title: 'Training loss', yLabel: `loss, mean of ${MEAN_OF} steps` }),
+    overlay(runs, 'evalLoss', { title: 'Loss of held-out images', yLabel: 'loss' }),
+  ];
+}
+
+function straightness(runs: readonly RunFacts[]): string {
+  return overlay(runs, 'straightness', {
+    title: 'Straightness',
+    yLabel: 'deviation from straight paths; 0 is straight',
+  });
+}
+
+function distances(runs: readonly RunFacts[]): string[] {
+  const scored = runs.filter(({ figures }) => figures && Object.keys(figures.fd).length > 0);
+  if (scored.length === 0) return [];
+  if (!comparableScores(runs))
+    return [
+      paragraph(
+        'The reports of these runs have distances in different features or of different numbers of samples, which cannot be compared.',
+      ),
+    ];
+  const series = scored.map(({ name, figures }): Series => {
+    const { fd, nfe } = figures as NonNullable<typeof figures>;
+    return {
+      label: name,
+      slot: runs.findIndex((run) => run.name === name),
+      points: Object.entries(fd).flatMap(([sampler, value]): Point[] =>
+        sampler === 'rk45' ? [] : [[Number(sampler), value]],
+      ),
+      extra: fd.rk45 === undefined ? [] : [{ at: [nfe, fd.rk45], label: 'RK45' }],
+    };
+  });
+  const fd = scored.find(({ report }) => report?.heldOut)?.report?.heldOut?.fd;
+  const values = series.flatMap(({ points }) => points.map(([, y]) => y));
+  return [
+    responsivePlot((width) =>
+      linePlot(series, {
+        theme: pageTheme,
+        title: 'Quality against cost',
+        xLabel: 'evaluations per sample; hollow: RK45',
+        yLabel: 'Frechet distance; lower is better',
+        logX: true,
+        logY: wide(values),
+        references: fd === undefined ? [] : [{ label: 'real images', y: fd }],
+        width,
+        height: 320,
+      }),
+    ),
+  ];
+}
+
+function origins(runs: readonly RunFacts[]): string {
+  return htmlTable(
+    'The first session of each run, and how many there were',
+    ['run', 'folder', 'command', 'begun', 'revision', 'machine', 'sessions'],
+    runs.map(({ name, folder, sessions }) => {
+      const [first] = sessions;
+      const command = Array.isArray(first?.command) ? first.command.map(String).join(' ') : '–';
+      return [
+        name,
+        folder,
+        command,
+        first?.started ?? '–',
+        first?.revision ?? '–',
+        first?.host ?? '–',
+        String(sessions.length),
+      ];
+    }),
+  );
+}
