@@ -27,6 +27,7 @@ export interface Reference {
 
 export interface LinePlotOptions {
   theme: Theme;
+  /** Drawn above the plot; an empty one takes no room. */
   title: string;
   xLabel: string;
   /** The quantity and its unit, and whether more is better; it stands above the axis. */
@@ -86,17 +87,18 @@ export function linePlot(series: readonly Series[], options: LinePlotOptions): D
   const height = Math.ceil(options.height + (above?.height ?? 0));
   const labels = names === 'ends' && several && entries.length > 0 ? longest(entries, theme, width) : 0;
   const ticks = yTicks(y, theme, options.height - 7.3 * em);
+  const heading = options.title === '' ? 0.2 * em : 2 * em;
   const area: Area = {
     left: Math.ceil(Math.max(...ticks.map((value) => textWidth(tickLabel(value), em))) + 0.7 * em),
     right: width - Math.ceil(labels > 0 ? labels + 2.2 * em : 1.6 * em),
-    top: Math.ceil(3.9 * em + (above?.height ?? 0)),
+    top: Math.ceil(heading + 1.9 * em + (above?.height ?? 0)),
     bottom: height - Math.ceil(3.4 * em),
     x,
     y,
   };
   const shapes: Shape[] = [
     label(fitText(options.title, 1.1 * em, width), [0, 1.2 * em], theme.text, { size: 1.1 * em, bold: true }),
-    ...(above?.shapes ?? []).map((shape) => moved(shape, 2 * em)),
+    ...(above?.shapes ?? []).map((shape) => moved(shape, heading)),
     label(fitText(options.yLabel, em, width), [0, area.top - 0.8 * em], theme.muted, { size: em }),
     ...ticks.flatMap((value) => horizontal(value, area, theme)),
     ...xTicks(options, area, theme),

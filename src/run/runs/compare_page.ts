@@ -7,6 +7,7 @@ import { figuresText } from '../report/figures.ts';
 import { type Cell, htmlTable, page, paragraph, responsivePlot, section } from '../report/html.ts';
 import { smooth, thin, wide } from '../report/plots.ts';
 import type { LoggedStep } from '../workdir/log.ts';
+import { distanceSeries } from './distance_series.ts';
 import { type Comparison, lastLoss, progressOf, type RunFacts, samplersOf, secondsOf } from './read.ts';
 
 /** Steps of the moving average of a loss. */
@@ -20,7 +21,7 @@ export function comparisonPage(comparison: Comparison): string {
   return page(`Comparison of ${runs.length === 1 ? '1 run' : `${runs.length} runs`}`, {
     intro: [],
     sections: [
-      section('Results', results(runs)),
+      section('Results', results(comparison)),
       section('Changed keys', changedKeysTable(comparison, names)),
       section('Losses', ...losses(runs)),
       section('Straightness during training', straightness(runs)),
@@ -42,13 +43,22 @@ function lowest(values: readonly (number | undefined)[]): Cell[] {
   }));
 }
 
-function results(runs: readonly RunFacts[]): string {
+/** Keys that say what a loss measures: runs that differ in them have losses that cannot be compared. */
+const OBJECTIVE = /^(data|reflow)\.|^training\.(time_|reduce_mean|likelihood)/;
+
+function plain(values: readonly (number | undefined)[]): Cell[] {
+  return values.map((value) => ({ number: value === undefined ? '–' : figuresText(value) }));
+}
+
+function results({ runs, keys }: Comparison): string {
+  const sameLoss = !keys.some(({ path }) => OBJECTIVE.test(path));
+  const lossCells = (values: readonly (number | undefined)[]) => (sameLoss ? lowest(values) : plain(values));
   const progress = runs.map(progressOf);
   const samplers = comparableScores(runs) ? samplersOf(runs) : [];
   const columns: [string, Cell[]][] = [
     ['steps', progress.map(({ steps }, i) => ({ number: `${steps} of ${runs[i].config.training.n_iters + 1}` }))],
-    ['loss', lowest(runs.map(lastLoss))],
-    ['held-out loss', lowest(progress.map(({ evalLoss }) => evalLoss))],
+    ['loss', lossCells(runs.map(lastLoss))],
+    ['held-out loss', lossCells(progress.map(({ evalLoss }) => evalLoss))],
     ['straightness', lowest(runs.map((run, i) => run.figures?.straightness ?? progress[i].straightness))],
     ...samplers.map((sampler): [string, Cell[]] => [
       sampler === 'rk45' ? 'RK45' : `N = ${sampler}`,
@@ -68,7 +78,10 @@ function results(runs: readonly RunFacts[]): string {
       'Lower is better for losses, straightness and distances; the best is bold.',
       ['run', ...columns.map(([title]) => title)],
       runs.map(({ name }, i) => [name, ...columns.map(([, cells]) => cells[i])]),
-    ) + paragraph(`The loss is the mean over the last 50 steps.${explained}`)
+    ) +
+    paragraph(
+      `The loss is the mean over the last 50 steps.${sameLoss ? '' : ' These runs minimise different losses, which cannot be compared.'}${explained}`,
+    )
   );
 }
 
@@ -143,16 +156,9 @@ function distances(runs: readonly RunFacts[]): string[] {
         'The reports of these runs have distances in different features or of different numbers of samples, which cannot be compared.',
       ),
     ];
-  const series = scored.map(({ name, figures }): Series => {
-    const { fd, nfe } = figures as NonNullable<typeof figures>;
-    return {
-      label: name,
-      slot: runs.findIndex((run) => run.name === name),
-      points: Object.entries(fd).flatMap(([sampler, value]): Point[] =>
-        sampler === 'rk45' ? [] : [[Number(sampler), value]],
-      ),
-      extra: fd.rk45 === undefined ? [] : [{ at: [nfe, fd.rk45], label: 'RK45' }],
-    };
+  const series = scored.flatMap((run) => {
+    const slot = runs.indexOf(run);
+    return distanceSeries(run.figures ? [run.figures] : []).map((one) => ({ ...one, label: run.name, slot }));
   });
   const fd = scored.find(({ report }) => report?.heldOut)?.report?.heldOut?.fd;
   const values = series.flatMap(({ points }) => points.map(([, y]) => y));

@@ -7,6 +7,7 @@ import { ConfigError, FileError } from '../../errors.ts';
 import { type Drawing, linePlot, type Point, paperTheme, type Series, type Theme } from '../plot/index.ts';
 import type { ReportFigures } from '../report/index.ts';
 import { smooth, thin, wide } from '../report/plots.ts';
+import { distanceSeries } from './distance_series.ts';
 import { gridFigure, pathsFigure } from './picture_figures.ts';
 import { readReport, readRun } from './read.ts';
 
@@ -80,21 +81,6 @@ export async function requireReport(folder: string): Promise<ReportFigures> {
   return report;
 }
 
-/** A generator distilled to k steps is meant for k steps only; 100 steps are those of a flow. */
-const FLOW_STEPS = 100;
-
-/** Distances of a report as series: Euler steps as lines, RK45 off the lines. */
-export function distanceSeries({ stages }: ReportFigures): Series[] {
-  return stages.map(({ name, fd, nfe, straightness_steps: steps }): Series => {
-    const isMeant = (sampler: string) => steps === FLOW_STEPS || sampler === String(steps);
-    const points = Object.entries(fd).flatMap(([sampler, value]): Point[] =>
-      sampler !== 'rk45' && isMeant(sampler) ? [[Number(sampler), value]] : [],
-    );
-    const extra = fd.rk45 !== undefined && isMeant('rk45') ? [{ at: [nfe, fd.rk45] as const, label: 'RK45' }] : [];
-    return { label: name, points: points.sort(([a], [b]) => a - b), extra };
-  });
-}
-
 async function distanceFigure(folder: string, { theme, width, height }: FigureStyle): Promise<Drawing> {
   const report = await requireReport(folder);
   if (report.features === undefined)
@@ -102,7 +88,7 @@ async function distanceFigure(folder: string, { theme, width, height }: FigureSt
       join(folder, 'report.json'),
       'has no distances: its samples were not scored; see rectiflow report --help',
     );
-  const series = distanceSeries(report);
+  const series = distanceSeries(report.stages);
   const points = series.flatMap((one) => one.points);
   const drawing = linePlot(series, {
     theme,
@@ -119,9 +105,9 @@ async function distanceFigure(folder: string, { theme, width, height }: FigureSt
   return required(drawing, join(folder, 'report.json'), 'has no distances');
 }
 
-/** Without the path of a classifier's file. */
+/** Without the name of a classifier's file. */
 function shortened(features: string): string {
-  return features.startsWith('classifier:') ? 'classifier' : features;
+  return features.startsWith('classifier') ? 'features of a classifier' : features;
 }
 
 const MEAN_OF = 25;

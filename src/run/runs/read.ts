@@ -65,6 +65,9 @@ export async function readRuns(folders: readonly string[]): Promise<RunFacts[]> 
       (await readRun(folder)).map((facts) => ({ facts, parent: basename(dirname(resolve(folder))) })),
     ),
   );
+  // The flows of a single chain need no name of the chain.
+  if (folders.length === 1)
+    return found.flat().map(({ facts }) => ({ ...facts, name: facts.figures?.name ?? facts.name }));
   const all = found.flat();
   const count = (name: string) => all.filter(({ facts }) => facts.name === name).length;
   return all.map(({ facts, parent }) =>
