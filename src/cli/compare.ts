@@ -14,7 +14,7 @@ export const compareCommand: Command = {
   operands: ['RUN...'],
   options: {
     out: { value: 'FILE', help: 'the page; default: compare.html' },
-    csv: { help: 'write a table beside it too, with the ending .csv: a row for each run' },
+    csv: { help: 'write a table too, next to the page and with the ending .csv: a row for each run' },
   },
   async run(parsed) {
     if (parsed.operands.length === 0)

@@ -57,7 +57,7 @@ export const evalCommand: Command = {
           .map((key) => `--config.eval.${key}`)
           .join(', ')} or more than one of them`,
       );
-    const checkpoint = parsed.text('checkpoint') === undefined ? undefined : namedCheckpoint(parsed);
+    const checkpoint = parsed.text('checkpoint') === undefined ? undefined : await namedCheckpoint(parsed);
     const timeoutMinutes = parsed.positive('watch-timeout');
     const watch = parsed.has('watch');
     if (watch && checkpoint !== undefined)

@@ -20,9 +20,10 @@ export const figureCommand: Command = {
   options: {
     kind: {
       value: 'KIND',
-      help: `${figureKinds.join(' | ')}: distance by evaluations, losses, samples, paths; required`,
+      help: `${figureKinds.join(' | ')}: distance by evaluations, losses, samples, paths`,
+      required: true,
     },
-    out: { value: 'FILE', help: 'X.svg or X.pdf: vector graphics; X.png: 600 dots per inch; required' },
+    out: { value: 'FILE', help: 'X.svg or X.pdf: vector graphics; X.png: 600 dots per inch', required: true },
     width: { value: 'LENGTH', help: 'such as 84mm, 6.75in or 240pt; default: 84mm, one column' },
     height: { value: 'LENGTH', help: 'of a plot, without the names above it; default: 0.6 of the width' },
     'font-size': { value: 'POINTS', help: 'default: 8' },

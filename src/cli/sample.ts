@@ -2,15 +2,15 @@
 
 import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
-import { requireWritable } from '../io/atomic.ts';
 import { keysReadBy } from '../run/config/explain.ts';
-import { readLatents, sampleWriter } from '../run/sampling/output.ts';
+import { readLatents, requireSamplesWritable, sampleWriter } from '../run/sampling/output.ts';
 import { sampleFromCheckpoint } from '../run/sampling/sample.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
 import {
+  bestOption,
   checkpointOption,
   configHelp,
   configOfCheckpoint,
@@ -22,6 +22,7 @@ import {
 } from './shared.ts';
 
 const DEFAULT_NUM = 64;
+const MOST_SCALE = 64;
 const LARGEST_DEFAULT_BATCH = 256;
 
 export const sampleCommand: Command = {
@@ -30,11 +31,15 @@ export const sampleCommand: Command = {
   overrides: keysReadBy('sample'),
   options: {
     checkpoint: checkpointOption,
+    best: bestOption,
     out: {
       value: 'FILE',
-      help: 'X.png: a grid; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]',
+      help: 'X.png: a grid; DIR/: a PNG for each image; X.npz: samples u8 [N, H, W, C]; X.npy: f32 [N, C, H, W]',
       required: true,
     },
+    columns: { value: 'N', help: 'images in a row of the grid; default: the root of their number' },
+    scale: { value: 'N', help: 'pixels for each pixel of an image in the grid; default 1' },
+    labels: { help: 'write the number of each image above it in the grid' },
     config: { value: 'CONFIG', help: `${configHelp}; default: the configuration in the checkpoint` },
     partial: partialOption,
     num: { value: 'N', help: `number of images; default ${DEFAULT_NUM}, or the number of latents` },
@@ -59,7 +64,11 @@ export const sampleCommand: Command = {
   },
   async run(parsed) {
     const out = parsed.required('out');
-    const write = sampleWriter(out);
+    const write = sampleWriter(out, {
+      columns: parsed.whole('columns', 1),
+      scale: parsed.whole('scale', 1, MOST_SCALE),
+      labels: parsed.has('labels') || undefined,
+    });
     const named = parsed.oneOf('sampler', solverNames);
     if (named !== undefined) parsed.overrides.push({ path: ['sampling', 'use_ode_sampler'], text: named });
     const steps = parsed.whole('steps', 1);
@@ -68,7 +77,8 @@ export const sampleCommand: Command = {
     const wanted = parsed.whole('num', 1);
     const wantedBatch = parsed.whole('batch', 1);
 
-    const path = namedCheckpoint(parsed);
+    await requireSamplesWritable(out);
+    const path = await namedCheckpoint(parsed);
     const config = await configOfCheckpoint(parsed, path);
     const { use_ode_sampler: solver, sigma_variance: noise } = config.sampling;
     const [inert, instead] = solver === 'rk45' ? ['steps', 'tol'] : ['tol', 'steps'];
@@ -84,7 +94,6 @@ export const sampleCommand: Command = {
     if (latents && num > latents.count)
       throw new UsageError(`--num ${num} is more than the ${latents.count} latents in ${latentsFile}`);
     const batch = wantedBatch ?? Math.min(num, LARGEST_DEFAULT_BATCH);
-    await requireWritable(out);
     const device = await deviceOf(parsed, config);
 
     const size = config.data.image_size ** 2 * config.data.num_channels;

@@ -1,4 +1,5 @@
 // Options and helpers that several commands share.
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { KernelCache } from '../device/cache.ts';
 import { type Device, deviceNames, nearestDevice } from '../device/device.ts';
@@ -16,6 +17,7 @@ import { applyOverrides } from '../run/config/overrides.ts';
 import { missingKeys, type Task } from '../run/config/requirements.ts';
 import type { Config } from '../run/config/schema.ts';
 import { useNamedTuning } from '../run/machine/tuning.ts';
+import { checkpointOfFolder } from '../run/runs/checkpoint.ts';
 import type { TrainOptions } from '../run/training/session.ts';
 import { folderName, namedFolder, newFolder, RUNS, removeUnused } from '../run/workdir/new_folder.ts';
 import type { RunOrigin } from '../run/workdir/record.ts';
@@ -165,15 +167,20 @@ export function withOverrides(parsed: Parsed, config: Config, used: readonly str
 
 export const checkpointOption: Option = {
   value: 'FILE',
-  help: 'a rectiflow checkpoint, or a .pth of the official code with --config for its network',
+  help: 'a checkpoint; the folder of a run or a chain, for its newest; or a .pth of the official code with --config',
   required: true,
 };
+
+export const bestOption: Option = { help: 'with the folder of a run: the snapshot that its evaluations found best' };
 
 export const partialOption: Option = { help: 'load the tensors that fit from a checkpoint of another network' };
 
 /** The file of --checkpoint. Its path is printed, because a checkpoint is found under several spellings. */
-export function namedCheckpoint(parsed: Parsed): string {
-  const path = findCheckpoint(parsed.required('checkpoint'));
+export async function namedCheckpoint(parsed: Parsed): Promise<string> {
+  const reference = parsed.required('checkpoint');
+  const isFolder = statSync(reference, { throwIfNoEntry: false })?.isDirectory() === true;
+  if (parsed.has('best') && !isFolder) throw new UsageError('--best needs the folder of a run as --checkpoint');
+  const path = isFolder ? await checkpointOfFolder(reference, parsed.has('best')) : findCheckpoint(reference);
   say(`checkpoint: ${path}`);
   return path;
 }

@@ -7,15 +7,18 @@ import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Command, commandHelp, parseArguments } from '../../src/cli/arguments.ts';
 import { chainCommand, estimateCommand } from '../../src/cli/chain.ts';
 import { classifierCommand } from '../../src/cli/classifier.ts';
+import { compareCommand } from '../../src/cli/compare.ts';
 import { configCommand } from '../../src/cli/config.ts';
 import { convertCommand } from '../../src/cli/convert.ts';
 import { doctorCommand } from '../../src/cli/doctor.ts';
 import { evalCommand } from '../../src/cli/eval.ts';
+import { figureCommand } from '../../src/cli/figure.ts';
 import { inspectCommand } from '../../src/cli/inspect.ts';
 import { pairsCommand } from '../../src/cli/pairs.ts';
 import { quickstartCommand } from '../../src/cli/quickstart.ts';
 import { reflowCommand } from '../../src/cli/reflow.ts';
 import { reportCommand } from '../../src/cli/report.ts';
+import { runsCommand } from '../../src/cli/runs.ts';
 import { sampleCommand } from '../../src/cli/sample.ts';
 import { serveCommand } from '../../src/cli/serve.ts';
 import { statsCommand } from '../../src/cli/stats.ts';
@@ -34,6 +37,9 @@ const commands: readonly Command[] = [
   estimateCommand,
   quickstartCommand,
   reportCommand,
+  runsCommand,
+  compareCommand,
+  figureCommand,
   statsCommand,
   classifierCommand,
   pairsCommand,
@@ -102,7 +108,7 @@ it('each command has one summary, for the list of commands and for its own help'
   expect(commands.map(({ name }) => name).sort()).toEqual(Object.keys(summaries).sort());
   for (const command of commands) {
     const [title] = commandHelp(command).split('\n');
-    expect(title).toMatch(/^rectiflow [a-z]+(?: [[\]A-Z]+)* - /);
+    expect(title).toMatch(/^rectiflow [a-z]+(?: [[\]A-Z.]+)* - /);
     expect(title.endsWith(` - ${summaries[command.name]}`)).toBe(true);
     // The list of commands fits a terminal of 90 columns.
     expect(summaries[command.name].length).toBeLessThan(78);
@@ -123,10 +129,16 @@ const official = (name: string, line = `${name} ${tiny} --workdir w`): Rows => (
   'dry-run': [`${line} --dry-run`, /\nwould /],
 });
 
+const newFolders = (name: string): Rows => ({
+  workdir: [`${name} ${tiny} --workdir w --name x --dry-run`, /--workdir and --name name two folders; give one/],
+  name: [`${name} ${tiny} --name a/b --dry-run`, /--name expects the name of a folder in runs/],
+});
+
 const rows: Record<string, Rows> = {
-  train: { ...official('train'), ...device(`train ${tiny} --workdir w`) },
+  train: { ...official('train'), ...newFolders('train'), ...device(`train ${tiny} --workdir w`) },
   reflow: {
     ...official('reflow'),
+    ...newFolders('reflow'),
     ...device(pairsOf(tiny, at('none'))),
     partial: [`${pairsOf(wider, at('partial'))} --partial`, /fits only in part/],
   },
@@ -146,6 +158,10 @@ const rows: Record<string, Rows> = {
   },
   sample: {
     checkpoint: [`sample --out x.png`, /--checkpoint is required/],
+    best: [`${sample} --best --out x.png`, /--best needs the folder of a run as --checkpoint/],
+    columns: [`${sample} --columns 2 --out x.npy`, /columns has an effect only on a grid, a \.png; got "x\.npy"/],
+    scale: [`${sample} --scale 100 --out x.png`, /--scale expects a whole number from 1 to 64/],
+    labels: [`${sample} --labels --out x.npz`, /labels has an effect only on a grid/],
     out: [sample, /--out is required/],
     config: [
       `sample --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --out ${at('x.npy')}`,
@@ -201,6 +217,19 @@ const rows: Record<string, Rows> = {
     ],
     price: [`report --workdir ${run} --price 0`, /--price expects/],
     ...device(`report --workdir ${run}`),
+  },
+  runs: { json: [`runs ${nowhere} --json`, /no such folder/] },
+  compare: {
+    out: [`compare ${nowhere} --out x.txt`, /--out expects a file name ending in \.html/],
+    csv: [`compare ${nowhere} --csv --out ${at('x.html')}`, /no such folder/],
+  },
+  figure: {
+    kind: ['figure r --out x.svg', /--kind is required/],
+    out: ['figure r --kind loss', /--out is required/],
+    width: ['figure r --kind loss --out x.svg --width 84', /--width expects a length/],
+    height: ['figure r --kind loss --out x.svg --height 1km', /--height expects a length/],
+    'font-size': ['figure r --kind loss --out x.svg --font-size 100', /--font-size expects 4 to 72 points/],
+    columns: ['figure r --kind grid --out x.svg --columns 0', /--columns expects a whole number from 1 to 100/],
   },
   stats: {
     config: ['stats', /--config is required/],

@@ -37,7 +37,7 @@ export interface DecodedEvents {
   scalars: Record<string, [step: number, value: number][]>;
   texts: Record<string, string>;
   hyperparameters: Record<string, number | string | boolean>;
-  /** Of the session's end: 1 success, 2 failure. */
+  /** How the session ended: 1 success, 2 failure. */
   status: number | undefined;
   /** The first step of the session. */
   from: number;

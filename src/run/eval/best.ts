@@ -50,7 +50,8 @@ function bestOf(row: EvalRow, workdir: string, { seed }: Config): Best | undefin
 
 const MAX_BYTES = 2 ** 20;
 
-async function readBest(path: string): Promise<Best | undefined> {
+/** @returns undefined for a file that is missing or is none */
+export async function readBest(path: string): Promise<Best | undefined> {
   if (!existsSync(path)) return undefined;
   try {
     const { checkpoint, step, score, value } = parseJsonFile(await readWhole(path, MAX_BYTES), path) as Partial<Best>;

@@ -19,7 +19,7 @@ export interface CompareOptions {
 
 const optionKinds: OptionKinds<CompareOptions> = { out: kinds.path, csv: kinds.path };
 
-/** Most runs on a page; with more, lines and columns could not be told apart. */
+/** Most runs on a page; more lines and columns would not be legible. */
 export const MOST_COMPARED = 24;
 
 /**

@@ -22,7 +22,7 @@ export interface FigureOptions {
   kind: FigureKind;
   /** In points, 1/72 inch. Default 238, a column of 84 mm. */
   width?: number;
-  /** Of a plot, without the names above it, in points. Default: 0.6 of the width. */
+  /** Height of a plot, without the names above it, in points. Default: 0.6 of the width. */
   height?: number;
   /** In points. Default 8. */
   fontSize?: number;

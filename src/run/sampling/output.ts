@@ -1,14 +1,28 @@
 // Files of samples and latents. The format of samples depends on the extension:
 //   .png  a grid of all images, pixels rounded to nearest
+//   DIR/  an image in each file, 00000.png and so on, pixels rounded to nearest, as programs that compute FID read them
 //   .npz  "samples", u8 [N, H, W, C], floor(255 x), as the official evaluation writes them
 //   .np   the same array in .npy format, as the official training writes it
 //   .npy  f32 [N, C, H, W] in data range, not clipped
-import { extname } from 'node:path';
+import { readdirSync, statSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { extname, join } from 'node:path';
 import { checkArgument, checkArguments, kinds, wholeNumbers } from '../../arguments.ts';
 import { channelsFirst, channelsLast, type ImagesShape } from '../../data/index.ts';
 import { FileError, formatShape, ShapeError, UsageError } from '../../errors.ts';
 import { isFloatingArray } from '../../io/array.ts';
-import { imageGrid, readNpy, toFloat32, writeNpy, writeNpz, writePng } from '../../io/index.ts';
+import { requireWritable } from '../../io/atomic.ts';
+import { asFileError, makeFolder } from '../../io/file.ts';
+import {
+  encodePng,
+  type GridOptions,
+  imageGrid,
+  readNpy,
+  toFloat32,
+  writeNpy,
+  writeNpz,
+  writePng,
+} from '../../io/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
@@ -16,27 +30,67 @@ import { pixels } from '../data.ts';
 
 type Writer = (path: string, images: Float32Array, shape: ImagesShape, config: Config) => Promise<void>;
 
-const writers: Record<string, Writer> = {
-  '.png': (path, images, shape, config) => writePng(path, imageGrid(pixels(images, config, 'nearest'), shape)),
-  '.npz': (path, images, shape, config) =>
+type WriterOf = (grid: GridOptions) => Writer;
+
+const writers: Record<string, WriterOf> = {
+  '.png': (grid) => (path, images, shape, config) =>
+    writePng(path, imageGrid(pixels(images, config, 'nearest'), shape, grid)),
+  '.npz': () => (path, images, shape, config) =>
     writeNpz(path, new Map([['samples', { shape: [...shape], dtype: 'u8', data: pixels(images, config, 'floor') }]])),
-  '.np': (path, images, shape, config) =>
+  '.np': () => (path, images, shape, config) =>
     writeNpy(path, { shape: [...shape], dtype: 'u8', data: pixels(images, config, 'floor') }),
-  '.npy': (path, images, shape, { data: { centered } }) => {
-    const [n, h, w, c] = shape;
-    const scaled = centered ? images.map((value) => (value + 1) / 2) : images;
-    return writeNpy(path, { shape: [n, c, h, w], dtype: 'f32', data: channelsFirst(scaled, shape) });
-  },
+  '.npy':
+    () =>
+    (path, images, shape, { data: { centered } }) => {
+      const [n, h, w, c] = shape;
+      const scaled = centered ? images.map((value) => (value + 1) / 2) : images;
+      return writeNpy(path, { shape: [n, c, h, w], dtype: 'f32', data: channelsFirst(scaled, shape) });
+    },
 };
+
+/** Whether a path names a folder of images: it ends in a slash, or a folder is there. */
+export function isImageFolder(path: string): boolean {
+  return /[\\/]$/.test(path) || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+const writeFolder: Writer = async (folder, images, shape, config) => {
+  const [count, height, width, channels] = shape;
+  const size = height * width * channels;
+  const bytes = pixels(images, config, 'nearest');
+  requireNoImages(makeFolder(folder));
+  for (let i = 0; i < count; i++) {
+    const path = join(folder, `${String(i).padStart(5, '0')}.png`);
+    const png = await encodePng({ width, height, channels, data: bytes.slice(i * size, (i + 1) * size) });
+    await writeFile(path, png).catch((error) => {
+      throw asFileError(path, error);
+    });
+  }
+};
+
+/** @throws FileError for a folder with images, which a program that reads it would count as samples */
+function requireNoImages(folder: string): void {
+  const other = readdirSync(folder).find((name) => /\.(png|jpe?g|webp|bmp|npy)$/i.test(name));
+  if (other !== undefined) throw new FileError(folder, `holds images already, such as ${other}; give another folder`);
+}
 
 /**
  * The writer for a path. Call it before sampling, so that a wrong name fails early.
- * @throws UsageError for other extensions
+ * @param grid layout of a .png; other files have none
+ * @throws UsageError for other extensions, and for a layout of a file that has none
  */
-export function sampleWriter(path: string): Writer {
+export function sampleWriter(path: string, grid: GridOptions = {}): Writer {
   checkArgument('sampleWriter', 'path', path, kinds.path);
-  const writer = writers[extname(path).toLowerCase()];
-  if (!writer) throw new UsageError(`expected a file name ending in ${Object.keys(writers).join(', ')}, got "${path}"`);
+  checkArgument('sampleWriter', 'grid', grid, kinds.object);
+  const isFolder = isImageFolder(path);
+  const ending = extname(path).toLowerCase();
+  const writer = isFolder ? writeFolder : writers[ending]?.(grid);
+  if (!writer)
+    throw new UsageError(
+      `expected a file name ending in ${Object.keys(writers).join(', ')}, or a folder ending in /, got "${path}"`,
+    );
+  const [layout] = Object.keys(grid).filter((key) => grid[key as keyof GridOptions] !== undefined);
+  if (layout !== undefined && (isFolder || ending !== '.png'))
+    throw new UsageError(`${layout} has an effect only on a grid, a .png; got "${path}"`);
   return async (target, images, shape, config) => {
     checkArguments('sampleWriter', { path: [target, kinds.path], images: [images, kinds.float32] });
     const dims = wholeNumbers('sampleWriter', 'shape', shape);
@@ -45,6 +99,13 @@ export function sampleWriter(path: string): Writer {
     requireConfig('sampleWriter', config);
     await writer(target, images, shape, config);
   };
+}
+
+/** Checks, before sampling, that samples can be written to a path. @throws FileError as the writer would */
+export async function requireSamplesWritable(path: string): Promise<void> {
+  if (!isImageFolder(path)) return requireWritable(path);
+  requireNoImages(makeFolder(path));
+  await requireWritable(join(path, '00000.png'));
 }
 
 /**

@@ -112,7 +112,7 @@ it('training.loggers none writes neither', async () => {
   expect(readdirSync(workdir)).toEqual(expect.not.arrayContaining(['tensorboard', 'metrics.csv']));
 }, 60_000);
 
-it('a logger that fails, or never answers, is left out with a notice; the others and the run go on', async () => {
+it('a logger that fails, or never answers, is left out with a notice; the others and the run continue', async () => {
   const notices: string[] = [];
   const good = recorder();
   const list = new LoggerList(
