@@ -1,11 +1,11 @@
 // Options and helpers that several commands share.
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { KernelCache } from '../device/cache.ts';
 import { type Device, deviceNames, nearestDevice } from '../device/device.ts';
 import { fromEnvironment, MOST_THREADS } from '../device/environment.ts';
 import { openDefaultDevice, openDevice } from '../device/open.ts';
 import { ConfigError, UsageError } from '../errors.ts';
+import { isFolder } from '../io/file.ts';
 import { readCheckpointHeader } from '../run/checkpoints/checkpoint.ts';
 import { findCheckpoint } from '../run/checkpoints/find.ts';
 import { isOurs } from '../run/checkpoints/open.ts';
@@ -178,9 +178,9 @@ export const partialOption: Option = { help: 'load the tensors that fit from a c
 /** The file of --checkpoint. Its path is printed, because a checkpoint is found under several spellings. */
 export async function namedCheckpoint(parsed: Parsed): Promise<string> {
   const reference = parsed.required('checkpoint');
-  const isFolder = statSync(reference, { throwIfNoEntry: false })?.isDirectory() === true;
-  if (parsed.has('best') && !isFolder) throw new UsageError('--best needs the folder of a run as --checkpoint');
-  const path = isFolder ? await checkpointOfFolder(reference, parsed.has('best')) : findCheckpoint(reference);
+  const folder = isFolder(reference);
+  if (parsed.has('best') && !folder) throw new UsageError('--best needs the folder of a run as --checkpoint');
+  const path = folder ? await checkpointOfFolder(reference, parsed.has('best')) : findCheckpoint(reference);
   say(`checkpoint: ${path}`);
   return path;
 }

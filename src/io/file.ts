@@ -97,6 +97,15 @@ function requireRegular(path: string, found: { isFile(): boolean; isDirectory():
   throw new FileError(path, found.isDirectory() ? 'is a folder, not a regular file' : 'is not a regular file');
 }
 
+/** Whether a folder is at `path`; false if that cannot be determined. */
+export function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
 /** Returns whether something exists at `path`. @throws FileError if that cannot be determined */
 export async function exists(path: string): Promise<boolean> {
   try {

@@ -4,7 +4,7 @@
 //   .npz  "samples", u8 [N, H, W, C], floor(255 x), as the official evaluation writes them
 //   .np   the same array in .npy format, as the official training writes it
 //   .npy  f32 [N, C, H, W] in data range, not clipped
-import { readdirSync, statSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { checkArgument, checkArguments, kinds, wholeNumbers } from '../../arguments.ts';
@@ -12,7 +12,7 @@ import { channelsFirst, channelsLast, type ImagesShape } from '../../data/index.
 import { FileError, formatShape, ShapeError, UsageError } from '../../errors.ts';
 import { isFloatingArray } from '../../io/array.ts';
 import { requireWritable } from '../../io/atomic.ts';
-import { asFileError, makeFolder } from '../../io/file.ts';
+import { asFileError, isFolder, makeFolder } from '../../io/file.ts';
 import {
   encodePng,
   type GridOptions,
@@ -50,7 +50,7 @@ const writers: Record<string, WriterOf> = {
 
 /** Whether a path names a folder of images: it ends in a slash, or a folder is there. */
 export function isImageFolder(path: string): boolean {
-  return /[\\/]$/.test(path) || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  return /[\\/]$/.test(path) || isFolder(path);
 }
 
 const writeFolder: Writer = async (folder, images, shape, config) => {
@@ -81,15 +81,15 @@ function requireNoImages(folder: string): void {
 export function sampleWriter(path: string, grid: GridOptions = {}): Writer {
   checkArgument('sampleWriter', 'path', path, kinds.path);
   checkArgument('sampleWriter', 'grid', grid, kinds.object);
-  const isFolder = isImageFolder(path);
+  const folder = isImageFolder(path);
   const ending = extname(path).toLowerCase();
-  const writer = isFolder ? writeFolder : writers[ending]?.(grid);
+  const writer = folder ? writeFolder : writers[ending]?.(grid);
   if (!writer)
     throw new UsageError(
       `expected a file name ending in ${Object.keys(writers).join(', ')}, or a folder ending in /, got "${path}"`,
     );
   const [layout] = Object.keys(grid).filter((key) => grid[key as keyof GridOptions] !== undefined);
-  if (layout !== undefined && (isFolder || ending !== '.png'))
+  if (layout !== undefined && (folder || ending !== '.png'))
     throw new UsageError(`${layout} has an effect only on a grid, a .png; got "${path}"`);
   return async (target, images, shape, config) => {
     checkArguments('sampleWriter', { path: [target, kinds.path], images: [images, kinds.float32] });
