@@ -15,7 +15,7 @@ const categories = new Map(
 /** The section of the menu for each page; the others are for those who change the package. */
 const sections = {
   Guides: ['your-images', 'from-pytorch', 'from-diffusers', 'library'],
-  Reference: ['commands', 'config', 'features', 'glossary', 'gpu', 'results', 'CHANGELOG'],
+  Reference: ['commands', 'config', 'features', 'glossary', 'devices', 'gpu', 'results', 'CHANGELOG'],
 };
 
 /** @param {import('typedoc').Application} app */
