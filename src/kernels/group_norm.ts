@@ -13,7 +13,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { cast } from './cast.ts';
 import { add, div, mul, silu, sqrt, square, sub } from './elementwise.ts';
-import { DRAW, groupNormSlices, slicesOf } from './inner/norm_slices.ts';
+import { DRAW, groupNormSlices, slicesOf } from './inner/group_norm_slices.ts';
 import { sumAxes } from './inner/reduction.ts';
 import { kernelsFor, storageModules } from './launch/storage.ts';
 import { bitsOf, halvesOf } from './launch/words.ts';

@@ -146,7 +146,7 @@ describe('refusals', () => {
       1,
       /w\/checkpoints: no such folder: w does not exist/,
     ],
-    [['train'], 2, /--config and --workdir are required/],
+    [['train'], 2, /--config is required/],
     [['train', '--confg', 'digits'], 2, /no option --confg; did you mean --config\?/],
     [['train', '--config', 'digits', 'stray'], 2, /unexpected argument "stray"/],
     [['train', '--config', 'digits', '--workdir', 'w', '--config.optim.lr', 'inf'], 2, /optim\.lr expects a number/],

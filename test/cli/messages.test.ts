@@ -42,7 +42,7 @@ async function refused(line: string, status: number, message: string | RegExp): 
 
 describe('mistakes of new users', () => {
   it.each<[line: string, status: number, message: string | RegExp]>([
-    ['train', 2, /^--config and --workdir are required$/],
+    ['train', 2, /^--config is required$/],
     [
       `${train} --config.training.batch_size 1.5`,
       2,

@@ -5,50 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Command, commandHelp, parseArguments } from '../../src/cli/arguments.ts';
-import { chainCommand, estimateCommand } from '../../src/cli/chain.ts';
-import { classifierCommand } from '../../src/cli/classifier.ts';
-import { compareCommand } from '../../src/cli/compare.ts';
-import { configCommand } from '../../src/cli/config.ts';
-import { convertCommand } from '../../src/cli/convert.ts';
-import { doctorCommand } from '../../src/cli/doctor.ts';
-import { evalCommand } from '../../src/cli/eval.ts';
-import { figureCommand } from '../../src/cli/figure.ts';
-import { inspectCommand } from '../../src/cli/inspect.ts';
-import { pairsCommand } from '../../src/cli/pairs.ts';
-import { quickstartCommand } from '../../src/cli/quickstart.ts';
-import { reflowCommand } from '../../src/cli/reflow.ts';
-import { reportCommand } from '../../src/cli/report.ts';
-import { runsCommand } from '../../src/cli/runs.ts';
-import { sampleCommand } from '../../src/cli/sample.ts';
-import { serveCommand } from '../../src/cli/serve.ts';
-import { statsCommand } from '../../src/cli/stats.ts';
 import { summaries } from '../../src/cli/summaries.ts';
-import { trainCommand } from '../../src/cli/train.ts';
-import { tuneCommand } from '../../src/cli/tune.ts';
 import { readNpy, readNpz, writeNpy } from '../../src/io/index.ts';
-
-const commands: readonly Command[] = [
-  trainCommand,
-  reflowCommand,
-  evalCommand,
-  sampleCommand,
-  serveCommand,
-  chainCommand,
-  estimateCommand,
-  quickstartCommand,
-  reportCommand,
-  runsCommand,
-  compareCommand,
-  figureCommand,
-  statsCommand,
-  classifierCommand,
-  pairsCommand,
-  configCommand,
-  convertCommand,
-  inspectCommand,
-  tuneCommand,
-  doctorCommand,
-];
+import { commands } from '../support/commands.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-options-'));
 const at = (name: string) => join(folder, name);

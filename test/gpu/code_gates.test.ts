@@ -44,7 +44,7 @@ test('counts the loads of an epilogue that are waited for one by one', () => {
 });
 
 test('forward with dropout executes at most 30 instructions per element, backward 45', () => {
-  const code = staticFacts().code['group_norm_slices.bf16'];
+  const code = staticFacts().code['inner/group_norm_slices.bf16'];
   expect(perElement('group_norm_slices_forward_masked', code.group_norm_slices_forward_masked)).toBeLessThanOrEqual(30);
   expect(perElement('group_norm_slices_backward_masked', code.group_norm_slices_backward_masked)).toBeLessThanOrEqual(
     45,

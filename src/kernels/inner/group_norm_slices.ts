@@ -10,7 +10,7 @@ export const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
 const forward = `ptr ptr ptr ptr ptr ptr ptr i32 f32 ${DRAW}`;
 const backward = `ptr ptr ptr ptr ptr ptr ptr ptr ptr words:16 ptr ptr ptr ptr ptr i32 ${DRAW}`;
 
-export const groupNormSlices = storageModules('kernels/group_norm_slices.cu', {
+export const groupNormSlices = storageModules('kernels/inner/group_norm_slices.cu', {
   group_norm_slices_forward: forward,
   group_norm_slices_forward_unstaged: forward,
   group_norm_slices_forward_plain: forward,
