@@ -66,7 +66,11 @@ describe('mistakes of new users', () => {
     [`${sample} --out a.png --num_steps 10`, 2, 'sample has no option --num_steps; did you mean --steps?'],
     [`${train} --device gpu`, 2, '--device expects cpu, wasm, cuda or cuda:N, got "gpu"; did you mean cuda?'],
     [`${sample} --out ${at('nodir/a.png')}`, 1, /nodir\/a\.png: no such file or folder: \S+nodir does not exist$/],
-    [`${sample} --out a.jpg`, 2, 'expected a file name ending in .png, .npz, .np, .npy, got "a.jpg"'],
+    [
+      `${sample} --out a.jpg`,
+      2,
+      'expected a file name ending in .png, .npz, .np, .npy, or a folder ending in /, got "a.jpg"',
+    ],
     [`${sample} --out ${at('a.png')} --num 1000000000`, 1, /^1000000000 images need 256\.0 GB, .*; sample fewer$/],
     [
       `${train} --config.model.nf 30`,
