@@ -233,7 +233,7 @@ describe('options', () => {
       () => loose.mse(x(), x(), { reduction: 'avg' }),
       'expected reduction to be one of "mean", "sum", "none", got "avg"',
     ],
-    [() => loose.randn([2]), '[randn] expected options { seed,'],
+    [() => loose.randn([2]), '[randn] expected options with seed, got none'],
     [() => loose.randn([2], {}), '[randn] expected seed to be a number, got none in the options'],
     [() => loose.uniform([2], { sed: 1 }), 'got "sed" (did you mean "seed"?)'],
     [() => loose.dropout(x(), 0.5, {}), '[dropout] expected seed'],
