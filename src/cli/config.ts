@@ -1,7 +1,8 @@
 // The command `config`: lists the named configurations, shows and compares configurations, and explains their keys.
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { FileError, nearestName, UsageError } from '../errors.ts';
+import { isFolder } from '../folders.ts';
 import { readCheckpointHeader } from '../run/checkpoints/checkpoint.ts';
 import { findCheckpoint } from '../run/checkpoints/find.ts';
 import { isOurs } from '../run/checkpoints/open.ts';
@@ -210,8 +211,7 @@ async function configOfReference(reference: string): Promise<Config> {
     return resolveConfig((await readCheckpointHeader(path)).config, path);
   }
   const isPreset = presetNames().some((name) => name === reference || basename(name) === reference);
-  if (isPreset || !statSync(reference, { throwIfNoEntry: false })?.isDirectory())
-    return loadConfig(reference, {}, note);
+  if (isPreset || !isFolder(reference)) return loadConfig(reference, {}, note);
   const file = ['chain.json', 'config.json'].map((name) => join(reference, name)).find((path) => existsSync(path));
   if (file === undefined)
     throw new FileError(

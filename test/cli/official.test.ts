@@ -131,7 +131,7 @@ describe('configurations', () => {
   it.each(['0', '1.5', 't2', 'True'])('reflow_t_schedule %s is refused', async (text) => {
     const config = await loadConfig('cifar10_rf_gaussian_ddpmpp');
     expect(() => applyOverrides(config, [{ path: ['reflow', 'reflow_t_schedule'], text }])).toThrow(
-      /reflow\.reflow_t_schedule: expected t0, t1, uniform or a whole number from 1 to 10000000; got/,
+      /reflow\.reflow_t_schedule: expected one of t0, t1, uniform, or a whole number from 1 to 10000000; got/,
     );
   });
 

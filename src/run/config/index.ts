@@ -1,10 +1,11 @@
 // Loads and validates a configuration by name or file. A module (.ts, .js) is the user's code and is executed; a .json,
 // and the configuration in a checkpoint, are data.
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { checkArgument, checkArguments, describeValue, kind, kinds } from '../../arguments.ts';
 import { ConfigError, FileError, nearestName } from '../../errors.ts';
+import { isFolder } from '../../folders.ts';
 import { readWhole } from '../../io/file.ts';
 import { parseJsonFile, refuseUtf16 } from '../../io/json.ts';
 import { describeInertKeys } from './inert.ts';
@@ -104,7 +105,7 @@ function locate(reference: string, folder: string): string {
     names.flatMap((n) => [n, n.split('/').at(-1) as string]),
   );
   const path = resolve(folder, reference);
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+  if (isFolder(path))
     throw new ConfigError(`${reference} is a folder; name a file in it, such as ${join(reference, 'config.json')}`);
   if (existsSync(path))
     throw new ConfigError(`${reference}: a configuration is a .json, .ts or .js file, got "${basename(reference)}"`);

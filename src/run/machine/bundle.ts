@@ -20,7 +20,7 @@ const MOST_STAGES = 20;
 
 /** @throws FileError unless it is a folder, whose files the report can hold */
 export function requireFolder(workdir: string): void {
-  if (!statSync(workdir, { throwIfNoEntry: false })?.isDirectory())
+  if (!isFolder(workdir))
     throw new FileError(workdir, 'is not a folder of a run or a chain');
 }
 
