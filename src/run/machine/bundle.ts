@@ -6,6 +6,7 @@ import { cpuIdentity } from '../../device/cc.ts';
 import { variablesInUse } from '../../device/environment.ts';
 import { openDevice } from '../../device/open.ts';
 import { FileError } from '../../errors.ts';
+import { isFolder } from '../../folders.ts';
 import { writeFileAtomic } from '../../io/index.ts';
 import { escapeText } from '../../text.ts';
 import type { Finding } from './doctor.ts';
@@ -20,8 +21,7 @@ const MOST_STAGES = 20;
 
 /** @throws FileError unless it is a folder, whose files the report can hold */
 export function requireFolder(workdir: string): void {
-  if (!isFolder(workdir))
-    throw new FileError(workdir, 'is not a folder of a run or a chain');
+  if (!isFolder(workdir)) throw new FileError(workdir, 'is not a folder of a run or a chain');
 }
 
 /**

@@ -209,7 +209,7 @@ function filesOf(folder: string): Record<string, string> {
   const files = readdirSync(join(root, folder, 'chain'), { recursive: true, encoding: 'utf8' }).sort();
   expect(files.filter((file) => /(^|\/)(\.|lock)|\.part$/.test(file))).toEqual([]);
   const kept = files.filter(
-    (file) => /\.\w+$/.test(file) && !/tensorboard|report\.|times\.json|(^|\/)run\.json$|stdout\.txt/.test(file),
+    (file) => /\.\w+$/.test(file) && !/tensorboard|report\.|times\.json|^[^/]*\/?run\.json$|stdout\.txt/.test(file),
   );
   const hash = (file: string) => {
     const text = readFileSync(join(root, folder, 'chain', file), 'latin1');

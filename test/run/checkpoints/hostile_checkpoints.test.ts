@@ -68,7 +68,11 @@ describe('a configuration', () => {
     ['model.nf', '-4', 'expected a whole number from 4 to 16384; got -4'],
     ['model.nf', '9007199254740993', 'expected a whole number from 4 to 16384; got 9007199254740992'],
     ['model.nf', '4.5', 'expected a whole number from 4 to 16384; got 4.5'],
-    ['model.ch_mult', `(${'1,'.repeat(1000)})`, 'expected a list of 1 to 15 whole numbers from 1 to 256; got a list of 1000'],
+    [
+      'model.ch_mult',
+      `(${'1,'.repeat(1000)})`,
+      'expected a list of 1 to 15 whole numbers from 1 to 256; got a list of 1000',
+    ],
     ['data.image_size', '1e9', 'expected a whole number from 1 to 16384; got 1000000000'],
     ['model.num_scales', '1e12', 'expected a whole number from 1 to 1000000; got 1000000000000'],
     ['optim.lr', '1e300', 'expected a number above 0, at most 1e+30; got 1e+300'],
@@ -85,7 +89,10 @@ describe('a configuration', () => {
     [{ attn_resolutions: [-1] }, /model\.attn_resolutions\.0: expected a whole number from 1 to 16384; got -1/],
     [{ nf: Number.NaN }, /model\.nf: expected a whole number from 4 to 16384; got NaN/],
     [{ num_res_blocks: 2 ** 53 }, /model\.num_res_blocks: expected a whole number from 1 to 256; got 9007199254740992/],
-    [{ fir_kernel: Array(1000).fill(1) }, /model\.fir_kernel: expected a list of 1 to 64 numbers from -1e\+30 to 1e\+30; got a list of 1000/],
+    [
+      { fir_kernel: Array(1000).fill(1) },
+      /model\.fir_kernel: expected a list of 1 to 64 numbers from -1e\+30 to 1e\+30; got a list of 1000/,
+    ],
   ])('from a file is refused, too (%#)', async (model, message) => {
     await expect(resolveConfig({ model }, 'x.safetensors')).rejects.toThrow(message);
   });

@@ -64,7 +64,8 @@ function digest(folder: string): Record<string, string> {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).sort();
   return Object.fromEntries(
     files.flatMap((name) => {
-      if (name.includes('tensorboard') || !/\.\w+$/.test(name)) return [];
+      // The record of the sessions holds times.
+      if (name === 'run.json' || name.includes('tensorboard') || !/\.\w+$/.test(name)) return [];
       let bytes = readFileSync(join(folder, name));
       if (name.endsWith('.safetensors')) bytes = bytes.subarray(8 + Number(bytes.readBigUInt64LE(0)));
       const text = bytes
