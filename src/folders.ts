@@ -28,12 +28,3 @@ function attempt(path: string, mode: number): NodeJS.ErrnoException | undefined 
     return there ? undefined : failure;
   }
 }
-
-/** Whether there is a folder at that path; also false for a path that the system refuses, such as one that is too long. */
-export function isFolder(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch {
-    return false;
-  }
-}

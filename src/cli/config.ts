@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
 import { FileError, nearestName, UsageError } from '../errors.ts';
-import { isFolder } from '../folders.ts';
+import { isFolder } from '../io/file.ts';
 import { readCheckpointHeader } from '../run/checkpoints/checkpoint.ts';
 import { findCheckpoint } from '../run/checkpoints/find.ts';
 import { isOurs } from '../run/checkpoints/open.ts';

@@ -78,6 +78,7 @@ it('refuses garbage by name, leaves no file and terminates', async () => {
   };
   const excluded = {
     'EventFile.append': 'private',
+    'EventFile.plugin': 'private',
   };
   const internal = { asFileError, crc32c, removeLeftovers, requireWritable };
   expect(await faultsOf({ ...io, ...internal }, { valid, instances, excluded })).toEqual([]);

@@ -16,7 +16,7 @@ export async function openLoggers(workdir: string, config: Config, from: number)
     if (loggers.includes('csv')) opened.push(await openCsv(join(workdir, 'metrics.csv'), from));
     return opened;
   } catch (error) {
-    for (const logger of opened) await logger.close?.('failed');
+    for (const logger of opened) await Promise.resolve(logger.close?.('failed')).catch(() => {});
     throw error;
   }
 }

@@ -28,8 +28,11 @@ export async function openTensorBoard(folder: string, from: number): Promise<Run
     text: (step: number, tag: string, text: string) => events.text(step, tag, text),
     async close(end: SessionEnd) {
       // A session that was stopped is still running for TensorBoard, since it may be resumed.
-      if (end !== 'stopped') await events.ended(last, end === 'done' ? 'success' : 'failure');
-      await events.close();
+      try {
+        if (end !== 'stopped') await events.ended(last, end === 'done' ? 'success' : 'failure');
+      } finally {
+        await events.close();
+      }
     },
   };
 }

@@ -6,7 +6,7 @@ import { cpuIdentity } from '../../device/cc.ts';
 import { variablesInUse } from '../../device/environment.ts';
 import { openDevice } from '../../device/open.ts';
 import { FileError } from '../../errors.ts';
-import { isFolder } from '../../folders.ts';
+import { isFolder } from '../../io/file.ts';
 import { writeFileAtomic } from '../../io/index.ts';
 import { escapeText } from '../../text.ts';
 import type { Finding } from './doctor.ts';

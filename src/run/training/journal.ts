@@ -65,7 +65,8 @@ export class RunJournal {
       try {
         await loggers.config(config, session);
       } catch (error) {
-        await loggers.close('failed');
+        // What closing reports is less useful than the first error.
+        await loggers.close('failed').catch(() => {});
         throw error;
       }
       return new RunJournal(session, config, log, loggers, notices);
@@ -150,8 +151,8 @@ export class RunJournal {
   }
 
   async close(end: SessionEnd): Promise<void> {
-    await this.log.close();
     try {
+      await this.log.close();
       await this.passNotices();
     } finally {
       await this.loggers.close(end);

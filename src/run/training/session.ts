@@ -125,8 +125,9 @@ export async function runTask(
       const opened = { config, workdir, model, optimizer, task, from, numerics, unevaluated };
       // Opened while there is nothing to save yet, because reading a long log takes time.
       const started = { workdir: workdir.path, from, device: `${device.kind}, ${device.description}`, ...provenance() };
-      const journal = await RunJournal.open(config, started, onNotice, options.loggers, notices);
       const record = await SessionWriter.open(workdir.path, options.origin ?? {}, started);
+      // Last, because it holds files open.
+      const journal = await RunJournal.open(config, started, onNotice, options.loggers, notices);
       return await withUnsavedWork(() => session({ ...options, ...opened, journal, record, onNotice }));
     } finally {
       optimizer?.dispose();

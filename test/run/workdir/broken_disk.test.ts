@@ -61,7 +61,7 @@ const digest = (folder) => {
   const found = {};
   for (const name of readdirSync(folder, { recursive: true }).sort()) {
     const path = join(folder, name);
-    if (/tfevents|config.json/.test(name) || !/[.]/.test(name)) continue;
+    if (/tfevents|config.json|^run.json/.test(name) || !/[.]/.test(name)) continue;
     let bytes = readFileSync(path);
     if (name.endsWith('.safetensors')) bytes = bytes.subarray(8 + Number(bytes.readBigUInt64LE(0)));
     if (/json/.test(name)) bytes = bytes.toString().replaceAll(folder, '').replace(/"images_per_s":[^,}]*/g, '');
