@@ -87,7 +87,7 @@ it('contains no name, no path of a person and no secret', () => {
 
 it.each([
   [['--workdir', '.'], /^rectiflow: --workdir requires --bundle\n$/, 2],
-  [['--bundle', 'none/x.txt'], /^rectiflow: none\/x\.txt: no such file or folder; check the path\n$/, 1],
+  [['--bundle', 'none/x.txt'], /^rectiflow: none\/x\.txt: no such file or folder: none does not exist\n$/, 1],
   [['--bundle', 'x.txt', '--workdir', 'none'], /^rectiflow: none: is not a folder of a run or a chain\n$/, 1],
 ])('%j is refused before any work', (words, message, code) => {
   const { stdout, stderr, status } = doctor(...words);

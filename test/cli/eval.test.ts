@@ -1,6 +1,6 @@
 // The built command: training a classifier for scores, and evaluating with it.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,19 +35,25 @@ describe('classifier', () => {
 
   it.each<[string[], number, RegExp]>([
     [['--config', 'digits'], 2, /--out is required/],
-    [['--config', 'digits', '--out', 'x', '--steps', '0'], 2, /--steps expects a whole number from 1 to 2147483647/],
     [
-      ['--config', 'church_rf_gaussian', '--out', 'x'],
+      ['--config', 'digits', '--out', 'x.safetensors', '--steps', '0'],
+      2,
+      /--steps expects a whole number from 1 to 2147483647/,
+    ],
+    [
+      ['--config', 'church_rf_gaussian', '--out', 'x.safetensors'],
       2,
       /data\.dataset LSUN has no labels .* DIGITS, MNIST, CIFAR10 have/,
     ],
     [
-      ['--config', 'digits', '--config.data.dataset', 'MNIST', '--out', 'x'],
+      ['--config', 'digits', '--config.data.dataset', 'MNIST', '--out', 'x.safetensors'],
       2,
       /add --config\.data\.root_path DIR: the folder of the IDX files/,
     ],
-    [['--config', 'digits', '--out', 'made'], 1, /made: is a folder/],
+    [['--config', 'digits', '--out', 'made'], 2, /--out expects a file name ending in \.safetensors, got "made"/],
+    [['--config', 'digits', '--out', 'taken.safetensors'], 1, /taken\.safetensors: is a folder/],
   ])('%j', (args, code, message) => {
+    mkdirSync(join(folder, 'taken.safetensors'), { recursive: true });
     const { status, stderr } = rectiflow('classifier', ...args, ...(code === 1 ? ['--steps', '1'] : []));
     expect(stderr).toMatch(message);
     expect(stderr).not.toMatch(/^\s+at /m);
@@ -104,7 +110,7 @@ describe('eval', () => {
       /no snapshot from 5 to 1000 appeared in run/,
     ],
     [['--config.eval.enable_loss', '--watch-timeout', '3'], 2, /--watch-timeout requires --watch/],
-    [['--config.eval.enable_loss', '--watch', '--watch-timeout', 'x'], 2, /--watch-timeout expects a number > 0/],
+    [['--config.eval.enable_loss', '--watch', '--watch-timeout', 'x'], 2, /--watch-timeout expects a number above 0/],
     [
       ['--config.eval.enable_loss', '--watch', '--checkpoint', 'run/checkpoints/checkpoint_0.safetensors'],
       2,

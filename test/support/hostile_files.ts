@@ -290,7 +290,7 @@ function* others(folder: string): Generator<HostileFile> {
     ['a nested key __proto__', '{"model": {"__proto__": {"polluted": true}}}', /./],
     ['a key constructor', '{"model": {"constructor": {"prototype": {"polluted": true}}}}', /./],
     ['a base that is a module', JSON.stringify({ base: module }), /is a module/],
-    ['a base elsewhere', '{"base": "../../../../etc/passwd"}', /unknown configuration/],
+    ['a base elsewhere', '{"base": "../../../../etc/passwd"}', /a configuration is a .json, .ts or .js file/],
     ['a base that is itself', '{"base": "file.json"}', /based on each other/],
     ['100,000 brackets', '['.repeat(100_000), /./],
     ['100,000 tables', '{"model":'.repeat(100_000), /./],

@@ -279,7 +279,11 @@ const refused: [call: () => unknown, kind: new (...values: never[]) => Error, me
     '[categorical] expected logits [..., classes] of at least one class, got [2, 0]',
   ],
   [() => categorical(engine.zeros([]), seed), engine.ShapeError, 'got []'],
-  [() => categorical(engine.zeros([2]), undefined as never), ArgumentError, '[categorical] expected options with seed, got none'],
+  [
+    () => categorical(engine.zeros([2]), undefined as never),
+    ArgumentError,
+    '[categorical] expected options with seed, got none',
+  ],
 ];
 
 test.each(refused)('refuses arguments by name: %#', (call, kind, message) => {
