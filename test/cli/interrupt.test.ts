@@ -64,7 +64,7 @@ const commands: Record<string, [line: string, progress: RegExp]> = {
   classifier: ['classifier --config digits --steps 1000000 --out W/c.safetensors', /^train \d+\//m],
   report: [
     `report --workdir ${folder}/run --budget 1000000 --config.eval.num_samples 1000000 --config.eval.features pixels`,
-    /^samples \d+\//m,
+    /^samples: .* \d+\//m,
   ],
   chain: [`chain ${endless} --config.chain.classifier=false --workdir W`, /^train \d+\//m],
   tune: ['tune --out W/t.json', /^tune \d+\//m],

@@ -61,11 +61,11 @@ test('first_hour.sh reports a kernel that traps and one that never ends, does al
     '--filter',
     'empty|tanh|linearCombination',
     '--limit',
-    '20',
+    '12',
   ];
   const first = firstHour(...some);
   expect(first.status).toBe(1);
-  expect(first.stdout).toMatch(/empty kernels\nit did not end within 20 s and was stopped/);
+  expect(first.stdout).toMatch(/empty kernels\nit did not end within 12 s and was stopped/);
   expect(first.stdout).toMatch(/FAILED {2}ops: linearCombination.*\n/);
   expect(first.stdout).toMatch(/\d failed, 0 are left: run it again to resume/);
   expect(
