@@ -161,20 +161,6 @@ describe('a chain on the digits', () => {
     expect(filesOf('whole')).toEqual(before);
   }, 60_000);
 
-  it('`report` rebuilds its report, and writes one on a single run', () => {
-    rmSync(join(root, 'whole/chain/report.json'));
-    const options = { ...start('whole')[1], encoding: 'utf8', timeout: 120_000 } as const;
-    const report = (workdir: string) =>
-      spawnSync(process.execPath, [bin, 'report', '--threads', '1', '--workdir', workdir], options);
-    expect(report('chain')).toMatchObject({ status: 0 });
-    expect(existsSync(join(root, 'whole/chain/report.json'))).toBe(true);
-    expect(report('chain/1_rectified_flow').stdout).toMatch(/^\s+straightness .*\nrectified flow +0\.\d/);
-    expect(report('chain/nothing')).toMatchObject({
-      status: 1,
-      stderr: 'rectiflow: chain/nothing: no such folder; check the path\n',
-    });
-  }, 120_000);
-
   it(`gives byte-identical files after kill -9 right before a writing call, ${MOST_KILLS} times`, async (context) => {
     if (noFaults !== undefined) context.skip(noFaults);
     const whole = filesOf('whole');
@@ -199,6 +185,20 @@ describe('a chain on the digits', () => {
       expect(filesOf(folder), `seed ${seed}`).toEqual(whole);
     }
   }, 900_000);
+
+  it('`report` rebuilds its report, and writes one on a single run', () => {
+    rmSync(join(root, 'whole/chain/report.json'));
+    const options = { ...start('whole')[1], encoding: 'utf8', timeout: 120_000 } as const;
+    const report = (workdir: string) =>
+      spawnSync(process.execPath, [bin, 'report', '--threads', '1', '--workdir', workdir], options);
+    expect(report('chain')).toMatchObject({ status: 0 });
+    expect(existsSync(join(root, 'whole/chain/report.json'))).toBe(true);
+    expect(report('chain/1_rectified_flow').stdout).toMatch(/^\s+straightness .*\nrectified flow +0\.\d/);
+    expect(report('chain/nothing')).toMatchObject({
+      status: 1,
+      stderr: 'rectiflow: chain/nothing: no such folder; check the path\n',
+    });
+  }, 120_000);
 });
 
 /**
