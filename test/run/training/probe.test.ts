@@ -43,8 +43,9 @@ describe.each(['Adam', 'Muon'] as const)('with %s', (name) => {
     const { live } = device.memory();
     const time = stepTime(options, memory);
     expect(time.seconds).toBeGreaterThan(0);
-    expect(time.low).toBeLessThanOrEqual(0.8 * time.seconds);
-    expect(time.high).toBeGreaterThanOrEqual(1.3 * time.seconds);
+    // Scaling the range to the whole batch rounds.
+    expect(time.low).toBeLessThanOrEqual(0.8 * time.seconds * (1 + 1e-9));
+    expect(time.high).toBeGreaterThanOrEqual(1.3 * time.seconds * (1 - 1e-9));
     expect(statesOf(optimizer)).toEqual(before);
     expect(device.memory().live).toBe(live);
     optimizer.minimize(loss);
