@@ -57,9 +57,15 @@ function userName(): string[] {
   }
 }
 
-/** Removes what is personal from a text. Paths of the system stay; of other paths the last part stays. */
+/** Characters of a line that are kept; the time of the patterns below grows with the square of a line's length. */
+const LONGEST_LINE = 2000;
+
+/** Removes what is personal from a text. Paths of the system stay; of other paths the last part stays. Long lines are cut. */
 export function redact(text: string, { folders, users, hosts }: Identity): string {
-  let result = withoutSecrets(text);
+  const short = text
+    .split('\n')
+    .map((line) => (line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE)}...` : line));
+  let result = withoutSecrets(short.join('\n'));
   // A folder inside another one first.
   for (const [path, label] of [...folders].sort(([a], [b]) => b.length - a.length)) {
     const end = String.raw`(?![\w.-])`;
@@ -97,7 +103,7 @@ function withoutSecrets(text: string): string {
 
 // An address; a path in quotes, which may have blanks; another path, of Windows too.
 const paths =
-  /(?<url>\bhttps?:\/\/[^\s"']+)|(?<quote>["'])(?<quoted>(?:file:\/\/)?(?:\/|[a-z]:\\)[^"'\n]*)\k<quote>|(?:file:\/\/)?(?<![\w.~>/-])(?<plain>\/[^\s"'`,;:()[\]{}<>|]+|\b[a-z]:\\[^\s"'`,;:()[\]{}<>|]+)/gi;
+  /(?<url>\bhttps?:\/\/[^\s"']+)|(?<quote>["'])(?<quoted>(?:file:\/\/)?(?:\/|[a-z]:\\)[^"'\n]*)\k<quote>|(?:file:\/\/|(?<![\w.~>/-])|(?<=-[IL]))(?<plain>\/(?!\/)[^\s"'`,;:()[\]{}<>|]+|\b[a-z]:\\[^\s"'`,;:()[\]{}<>|]+)/gi;
 
 function withoutPaths(text: string): string {
   return text.replace(paths, (all, ...rest) => {
