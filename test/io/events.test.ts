@@ -6,6 +6,7 @@ import { basename, join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 import { crc32c } from '../../src/io/events.ts';
 import { EventFile } from '../../src/io/index.ts';
+import { decodeFields } from '../support/events.ts';
 
 // RFC 3720, B.4.
 it.each<[string, Uint8Array, number]>([
@@ -17,36 +18,6 @@ it.each<[string, Uint8Array, number]>([
 ])('crc32c of %s', (_, bytes, crc) => {
   expect(crc32c(bytes)).toBe(crc);
 });
-
-/** Fields of a protocol buffer by number; nested ones as bytes. */
-function decode(bytes: Buffer): Record<number, (number | Buffer)[]> {
-  const fields: Record<number, (number | Buffer)[]> = {};
-  let at = 0;
-  const varint = () => {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = bytes[at++];
-      value += (byte & 127) * scale;
-      if (byte < 128) return value;
-    }
-  };
-  while (at < bytes.length) {
-    const key = varint();
-    const take = (length: number) => {
-      at += length;
-      return bytes.subarray(at - length, at);
-    };
-    const read: Record<number, () => number | Buffer> = {
-      0: varint,
-      1: () => take(8).readDoubleLE(),
-      2: () => take(varint()),
-      5: () => take(4).readFloatLE(),
-    };
-    const field = key >>> 3;
-    fields[field] = [...(fields[field] ?? []), read[key & 7]()];
-  }
-  return fields;
-}
 
 function records(path: string): Buffer[] {
   const bytes = readFileSync(path);
@@ -68,18 +39,18 @@ it('writes version, purge, scalars and images', async () => {
   await file.scalars(300, { 'train/loss': 0.25, 'train/größe': -1e-3 });
   await file.image(2 ** 40, 'samples', { png: Buffer.from('png'), width: 300, height: 2, channels: 3 });
   await file.close();
-  const [version, start, scalars, image] = records(file.path).map(decode);
+  const [version, start, scalars, image] = records(file.path).map(decodeFields);
   expect(Math.abs((version[1][0] as number) - Date.now() / 1000)).toBeLessThan(60);
   expect(String(version[3][0])).toBe('brain.Event:2');
   expect(start[2]).toEqual([300]);
-  expect(decode(start[7][0] as Buffer)).toEqual({ 1: [1] });
-  const values = decode(scalars[5][0] as Buffer)[1].map((value) => decode(value as Buffer));
+  expect(decodeFields(start[7][0] as Buffer)).toEqual({ 1: [1] });
+  const values = decodeFields(scalars[5][0] as Buffer)[1].map((value) => decodeFields(value as Buffer));
   expect(values.map((value) => [String(value[1][0]), value[2][0]])).toEqual([
     ['train/loss', 0.25],
     ['train/größe', Math.fround(-1e-3)],
   ]);
   expect(image[2]).toEqual([2 ** 40]);
-  const picture = decode(decode(decode(image[5][0] as Buffer)[1][0] as Buffer)[4][0] as Buffer);
+  const picture = decodeFields(decodeFields(decodeFields(image[5][0] as Buffer)[1][0] as Buffer)[4][0] as Buffer);
   expect([picture[1], picture[2], picture[3], String(picture[4][0])]).toEqual([[2], [300], [3], 'png']);
 });
 
@@ -99,7 +70,7 @@ it('sorts after earlier files, in the same second and after the clock was set ba
   }
   clock.mockRestore();
   expect(readdirSync(folder).sort()).toEqual(files.map(({ path }) => basename(path)));
-  const times = files.flatMap(({ path }) => records(path).map((record) => decode(record)[1][0] as number));
+  const times = files.flatMap(({ path }) => records(path).map((record) => decodeFields(record)[1][0] as number));
   expect(times).toEqual([...times].sort((a, b) => a - b));
   expect(times[0]).toBe(1_700_000_000);
 });
