@@ -1,7 +1,7 @@
 // npm run gpu:pack [-- --out FOLDER] [--arch sm_90a] [--level 6] [--no-kernels]
 // Makes a folder with all that a bare host with a card needs: Node, the built package, koffi, compiled kernels, and first_hour.sh, which
 // checks and measures everything. The host needs an NVIDIA driver and NVRTC; it needs no Node, npm, compiler or network.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   cpSync,
@@ -9,6 +9,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -47,7 +48,7 @@ if (!existsSync(node)) {
     stdio: ['ignore', packed, 'inherit'],
   });
   if (status !== 0) fail(`xz cannot pack Node: ${error?.message ?? `it ended with ${status}`}`);
-  execFileSync('mv', [`${node}.part`, node]);
+  renameSync(`${node}.part`, node);
 }
 const needed = (path) => !/\.(map|d\.ts|md)$|\/(doc|vendor|musl_x64)$/.test(path);
 cpSync(join(root, 'dist'), join(out, 'dist'), {
