@@ -17,7 +17,7 @@ export interface Identity {
 const roles = ['root', 'node', 'nobody', 'runner', 'ubuntu', 'debian', 'admin', 'user'];
 /** Folders of the system, whose paths say nothing about a person. */
 const system =
-  /^\/(usr|lib\w*|bin|sbin|etc|proc|sys|dev|nix|opt\/(cuda|nvidia|homebrew)|System|Library|Applications)(\/|$)/;
+  /^\/(?!.*\/\.\.(?:\/|$))(usr|lib(?:32|64|x32|exec)?|bin|sbin|etc|proc|sys|dev|nix|opt\/(cuda|nvidia|homebrew)|System|Library|Applications)(\/|$)/;
 
 /** @param workdir a work directory, whose path becomes <workdir> */
 export function identityOf(workdir?: string): Identity {
@@ -87,10 +87,16 @@ export function redact(text: string, { folders, users, hosts }: Identity): strin
 const secrets: readonly [RegExp, string][] = [
   // Names and passwords in addresses.
   [/([a-z][\w+.-]*:\/\/)[^\s/@"']+@/gi, '$1<secret>@'],
+  // A quoted value is replaced whole, since it may have blanks.
   [
-    /((?:pass(?:word|wd)?|secret|token|api_?key|access_?key|credentials?|authorization)["']?\s*[=:]\s*["']?(?:bearer )?)[^\s"',;]+/gi,
+    /((?:pass(?:word|wd|phrase)?|secret|token|(?:api|access|secret|private)_?key|credentials?|authorization)["']?(?:\s*[=:]\s*|\s+(?=["'])))(["'])[^"'\n]*\2/gi,
+    '$1$2<secret>$2',
+  ],
+  [
+    /((?:pass(?:word|wd|phrase)?|secret|token|(?:api|access|secret|private)_?key|credentials?|authorization)\s*[=:]\s*(?:(?:bearer|basic) +)?)(?!["'])[^\s"',;]+/gi,
     '$1<secret>',
   ],
+  [/(--(?:pass(?:word|wd|phrase)?|secret|token|api-key) +)[^\s"'-][^\s"',;]*/gi, '$1<secret>'],
   // Tokens of GitHub, Hugging Face, OpenAI, Slack and AWS; JSON web tokens.
   [/\b(?:gh[opsru]_|github_pat_|hf_|sk-|xox[a-z]-|AKIA|eyJ)[\w.-]{10,}/g, '<secret>'],
   // Other long words of letters and digits. Hashes are among them.
@@ -103,7 +109,7 @@ function withoutSecrets(text: string): string {
 
 // An address; a path in quotes, which may have blanks; another path, of Windows too.
 const paths =
-  /(?<url>\bhttps?:\/\/[^\s"']+)|(?<quote>["'])(?<quoted>(?:file:\/\/)?(?:\/|[a-z]:\\)[^"'\n]*)\k<quote>|(?:file:\/\/|(?<![\w.~>/-])|(?<=-[IL]))(?<plain>\/(?!\/)[^\s"'`,;:()[\]{}<>|]+|\b[a-z]:\\[^\s"'`,;:()[\]{}<>|]+)/gi;
+  /(?<url>\bhttps?:\/\/[^\s"']+)|(?<quote>["'])(?<quoted>(?:file:\/\/)?(?:\/|[a-z]:\\|\\\\)(?:(?!\k<quote>)[^\n])*)\k<quote>|(?:file:\/\/|(?<![\w.~>/-])|(?<=(?<![\w-])-[a-z]\w*)|(?<=\d>))(?<plain>\/(?!\/)[^\s"'`,;:()[\]{}<>|]+|\b[a-z]:\\[^\s"'`,;:()[\]{}<>|]+)/gi;
 
 function withoutPaths(text: string): string {
   return text.replace(paths, (all, ...rest) => {
