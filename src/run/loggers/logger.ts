@@ -35,6 +35,8 @@ export interface RunLogger {
   images?(step: number, tag: string, image: Image): void | Promise<void>;
   /** A notice of the run. */
   text?(step: number, tag: string, text: string): void | Promise<void>;
+  /** Called before a state is saved, from which the run may resume: what was given so far should last. */
+  sync?(): void | Promise<void>;
   /** Called once, after all others. */
   close?(end: SessionEnd): void | Promise<void>;
 }
@@ -79,6 +81,10 @@ export class LoggerList implements RunLogger {
 
   text(step: number, tag: string, text: string): Promise<void> {
     return this.each((logger) => logger.text?.(step, tag, text));
+  }
+
+  sync(): Promise<void> {
+    return this.each((logger) => logger.sync?.());
   }
 
   /** Closes all of them, even if one fails. */

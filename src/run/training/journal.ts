@@ -146,8 +146,9 @@ export class RunJournal {
   }
 
   /** Resolves when the log is on disk, so that no saved state is ahead of it. */
-  sync(): Promise<void> {
-    return this.log.sync();
+  async sync(): Promise<void> {
+    await this.log.sync();
+    await this.loggers.sync();
   }
 
   async close(end: SessionEnd): Promise<void> {

@@ -127,7 +127,11 @@ export async function runTask(
       const started = { workdir: workdir.path, from, device: `${device.kind}, ${device.description}`, ...provenance() };
       const record = await SessionWriter.open(workdir.path, options.origin ?? {}, started);
       // Last, because it holds files open.
-      const journal = await RunJournal.open(config, started, onNotice, options.loggers, notices);
+      const opening = RunJournal.open(config, started, onNotice, options.loggers, notices);
+      const journal = await opening.catch(async (error) => {
+        await record.update(from, 'failed').catch(() => {});
+        throw error;
+      });
       return await withUnsavedWork(() => session({ ...options, ...opened, journal, record, onNotice }));
     } finally {
       optimizer?.dispose();
@@ -301,8 +305,11 @@ async function session(options: Session): Promise<TrainResult> {
     const checkpoint = stopped ? workdir.state(steps) : workdir.snapshot(snapshotNumber(last, config));
     return { workdir: workdir.path, steps, loss, checkpoint, stopped, peakMemory };
   } finally {
-    await journal.close(end);
-    await record.update(done, end);
+    try {
+      await journal.close(end);
+    } finally {
+      await record.update(done, end);
+    }
   }
 }
 

@@ -161,12 +161,15 @@ it('loggers are checked before training', async () => {
 
 it('metrics.csv keeps the whole rows of earlier steps, and quotes names', async () => {
   const path = join(folder, 'metrics.csv');
-  writeFileSync(path, 'step,name,value\n1,a,2\n1,"b, c",3\n2,a,1e-7\nrubbish\n3,a,4\n2,a');
+  writeFileSync(path, 'step,name,value\n1,a,2\n1,"b, c",3\n2,a,1e-7\nrubbish\n3,a,4\n2,a,0.1');
   const csv = await openCsv(path, 3);
   await csv.scalars(3, { 'x"y': 0.5, n: Number.NaN });
   await csv.close?.('done');
   expect(readFileSync(path, 'utf8')).toBe('step,name,value\n1,a,2\n1,"b, c",3\n2,a,1e-7\n3,"x""y",0.5\n3,n,NaN\n');
   expect(quoteCsv('plain')).toBe('plain');
+  writeFileSync(path, 'date,price\n1,2\n');
+  await expect(openCsv(path, 3)).rejects.toThrow(/metrics\.csv: is not a table of a run: it begins with "date,price"$/);
+  expect(readFileSync(path, 'utf8')).toBe('date,price\n1,2\n');
 });
 
 it('the adapter to MLflow creates a run, logs parameters and metrics, and ends it', async () => {
