@@ -60,7 +60,8 @@ function packageFolders(): string[] {
 
 /** The site-packages of the Python that comparisons with PyTorch use, or python3; empty if it does not run. */
 function pythonFolders(): string[] {
-  const program = 'import sysconfig; print(*{sysconfig.get_path(name) for name in ("purelib", "platlib")}, sep="\\n")';
+  const program =
+    'import sysconfig; print(*dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib")), sep="\\n")';
   const { status, stdout } = runSync(
     fromEnvironment('RECTIFLOW_TORCH_PYTHON') ?? 'python3',
     ['-c', program],
@@ -74,17 +75,17 @@ function wheelFolders(packages: readonly string[]): string[] {
   return packages.flatMap((folder) => filesIn(join(folder, 'nvidia'), /^\w+$/).map((wheel) => join(wheel, 'lib')));
 }
 
-function specification(): SystemLibrary<typeof functions> {
+/** @param packages further site-packages folders */
+function specification(packages: readonly string[] = []): SystemLibrary<typeof functions> {
   const named = [fromEnvironment('CUDA_HOME'), fromEnvironment('CUDA_PATH')];
   const toolkits = [...named, '/usr/local/cuda'].filter((folder) => folder !== undefined);
   const toolkitFolders = toolkits.flatMap((folder) => ['lib64', 'lib'].map((name) => join(folder, name)));
-  const found = [...toolkitFolders, ...wheelFolders(packageFolders())].flatMap((folder) => filesIn(folder, LIBRARY));
-  // A Python outside of those folders is asked only where they have no library, because that starts a program.
-  const asked = found.length > 0 ? [] : wheelFolders(pythonFolders()).flatMap((folder) => filesIn(folder, LIBRARY));
+  const folders = [...toolkitFolders, ...wheelFolders([...packageFolders(), ...packages])];
+  const found = folders.flatMap((folder) => filesIn(folder, LIBRARY));
   return {
     name: 'libnvrtc',
     purpose: 'the device cuda',
-    files: [...found, ...asked, 'libnvrtc.so.13', 'libnvrtc.so.12', 'libnvrtc.so.11.2', 'libnvrtc.so'],
+    files: [...found, 'libnvrtc.so.13', 'libnvrtc.so.12', 'libnvrtc.so.11.2', 'libnvrtc.so'],
     companions: (file) => (basename(file) === file ? [] : filesIn(dirname(file), BUILTINS)),
     variable: 'LIBNVRTC_PATH',
     install:
@@ -104,9 +105,22 @@ let opened: { key: string; compiler: Nvrtc } | undefined;
 
 /** @throws DeviceError saying what was tried and what to set */
 export function openNvrtc(): Nvrtc {
-  const key = (['LIBNVRTC_PATH', 'CUDA_HOME', 'CUDA_PATH'] as const).map(fromEnvironment).join('\0');
+  const key = (['LIBNVRTC_PATH', 'CUDA_HOME', 'CUDA_PATH', 'RECTIFLOW_TORCH_PYTHON'] as const)
+    .map(fromEnvironment)
+    .join('\0');
   if (opened?.key !== key) opened = { key, compiler: new Nvrtc() };
   return opened.compiler;
+}
+
+/** Python is asked for its packages only after everything else has failed, because that starts a program. */
+function openLibrary(): NativeFunctions<typeof functions> {
+  try {
+    return openSystemLibrary(specification());
+  } catch (error) {
+    const packages = fromEnvironment('LIBNVRTC_PATH') === undefined ? pythonFolders() : [];
+    if (wheelFolders(packages).every((folder) => filesIn(folder, LIBRARY).length === 0)) throw error;
+    return openSystemLibrary(specification(packages));
+  }
 }
 
 export class Nvrtc {
@@ -118,7 +132,7 @@ export class Nvrtc {
 
   constructor() {
     try {
-      this.raw = openSystemLibrary(specification());
+      this.raw = openLibrary();
     } catch (cause) {
       throw new DeviceError((cause as Error).message, { cause });
     }
