@@ -9,6 +9,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -36,19 +37,21 @@ if (!existsSync(join(root, 'dist/gpu/main.js'))) fail('dist/gpu is missing: npm 
 const out = resolve(values.out);
 if (existsSync(out) && !existsSync(join(out, 'first_hour.sh'))) fail(`${out} exists and is not a pack`);
 
-// A packed Node is kept, because compressing it takes a minute.
-for (const name of existsSync(out) ? readdirSync(out) : [])
-  if (name !== 'node.xz') rmSync(join(out, name), { recursive: true });
+// Results and state in the folder stay, and a packed Node of this version, because compressing it takes a minute.
+for (const name of ['dist', 'node_modules', 'bin', 'configs', 'cache', 'first_hour.sh', 'package.json', 'node'])
+  rmSync(join(out, name), { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 
 const node = join(out, 'node.xz');
-if (!existsSync(node)) {
+const version = join(out, 'node.version');
+if (!existsSync(node) || !existsSync(version) || readFileSync(version, 'utf8') !== process.version) {
   const packed = openSync(`${node}.part`, 'w');
   const { status, error } = spawnSync('xz', ['-T0', `-${values.level}`, '-c', process.execPath], {
     stdio: ['ignore', packed, 'inherit'],
   });
   if (status !== 0) fail(`xz cannot pack Node: ${error?.message ?? `it ended with ${status}`}`);
   renameSync(`${node}.part`, node);
+  writeFileSync(version, process.version);
 }
 const needed = (path) => !/\.(map|d\.ts|md)$|\/(doc|vendor|musl_x64)$/.test(path);
 cpSync(join(root, 'dist'), join(out, 'dist'), {

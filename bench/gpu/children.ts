@@ -37,11 +37,13 @@ export class Children {
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(new Error(`it did not end within ${limit} s and was stopped`)), 1000 * limit);
     });
-    const ended = once(child, 'exit').then(([code, signal]): never => {
+    const waiting = new AbortController();
+    const { signal: release } = waiting;
+    const ended = once(child, 'exit', { signal: release }).then(([code, signal]): never => {
       throw new Error(`its process ended with ${signal ?? `code ${code}`}`);
     });
-    const answer = once(child, 'message').then(([message]) => message as Answer);
-    // The two that lose the race end later.
+    const answer = once(child, 'message', { signal: release }).then(([message]) => message as Answer);
+    // Those that lose the race are rejected when they are released.
     for (const promise of [late, ended, answer]) promise.catch(() => {});
     try {
       child.send(request);
@@ -53,6 +55,7 @@ export class Children {
       throw error;
     } finally {
       clearTimeout(timer);
+      waiting.abort();
     }
   }
 
@@ -73,6 +76,10 @@ export class Children {
     // A group of its own, so that the programs which it starts can be killed with it.
     const child = fork(this.program, [...this.args], { detached: true });
     child.on('error', () => {});
+    // The next item gets a new one.
+    child.once('exit', () => {
+      if (this.child === child) this.child = undefined;
+    });
     return child;
   }
 }

@@ -33,6 +33,9 @@ const HELP = `npm run gpu -- [options]     or: node dist/gpu/main.js [options]
   --tuning FILE        file for the tiles that a sweep found; default: src/kernels/tuning/sm_90a_measured.json
 `;
 
+/** CUDA then numbers the cards as nvidia-smi does. */
+process.env.CUDA_DEVICE_ORDER ??= 'PCI_BUS_ID';
+
 const PLANNED_BATCH = 128;
 /** Seconds that the last item may take after the time is over. */
 const OVERTIME = 30;
@@ -188,7 +191,7 @@ async function perform(
   const built = builtFrom();
   const results = new ResultsFile(options.state, `${card}, ${built.version} ${built.revision}`, minutes);
   const children = new Children(fileURLToPath(import.meta.url), [...args, '--serve']);
-  const monitor = new CardMonitor();
+  const monitor = new CardMonitor(process.env.CUDA_VISIBLE_DEVICES?.split(',')[0] || '0');
   const stop = (signal: NodeJS.Signals) => {
     children.close();
     monitor.close();
@@ -203,7 +206,7 @@ async function perform(
   let left = 0;
   for (const { part, name, seconds } of [
     ...fresh,
-    ...tried.filter(({ part, name }) => !results.find(part, name)?.ok),
+    ...tried.filter(({ part, name }) => !isDone(results.find(part, name))),
   ]) {
     const { secondsLeft } = results;
     if (secondsLeft < seconds) {
@@ -224,8 +227,11 @@ async function perform(
   const failed = all
     .map(({ part, name }) => results.find(part, name))
     .filter((item) => item !== undefined && !item.ok) as Item[];
-  const passed = all.filter(({ part, name }) => results.find(part, name)?.ok);
-  console.log(`\n${passed.length} items passed, ${failed.length} failed, ${left} are left`);
+  const passed = all.filter(({ part, name }) => isDone(results.find(part, name)));
+  const skipped = all.filter(({ part, name }) => results.find(part, name)?.skipped);
+  console.log(
+    `\n${passed.length} items passed, ${failed.length} failed, ${left} are left${skipped.length > 0 ? `, ${skipped.length} were skipped` : ''}`,
+  );
   for (const { part, name, detail } of failed) console.log(`FAILED  ${part}: ${name}\n${detail}`);
   mkdirSync(out, { recursive: true });
   const date = new Date().toISOString().slice(0, 10);
@@ -259,12 +265,17 @@ function keepSweep(path: string, results: ResultsFile, origin: { card: string; c
   console.log(`${sweepLines(passes, times, cudnn).join('\n')}\ntiles: ${path}; build again to use them`);
 }
 
+/** Whether an item need not be tried again. */
+function isDone(item: Item | undefined): boolean {
+  return item?.ok === true && !item.skipped;
+}
+
 /** One line of the table. */
-function report({ part, name, ok, seconds, detail, values = {} }: Item): void {
+function report({ part, name, ok, skipped, seconds, detail, values = {} }: Item): void {
   const numbers = Object.entries(values).map(([key, value]) => `${key} ${Number(value.toPrecision(4))}`);
   const text = [...numbers, ok && detail ? detail : ''].filter(Boolean).join('  ');
   console.log(
-    `${ok ? 'ok    ' : 'FAILED'} ${part.padEnd(9)} ${seconds.toFixed(1).padStart(6)} s  ${name}  ${text}`.trimEnd(),
+    `${skipped ? 'absent' : ok ? 'ok    ' : 'FAILED'} ${part.padEnd(9)} ${seconds.toFixed(1).padStart(6)} s  ${name}  ${text}`.trimEnd(),
   );
 }
 

@@ -17,12 +17,13 @@ export class CardMonitor {
   /** Why there are no samples. */
   absent: string | undefined;
 
-  constructor() {
+  /** @param card its number or its UUID, for nvidia-smi */
+  constructor(card: string) {
     const args = [
       `--query-gpu=${FIELDS.join(',')}`,
       '--format=csv,noheader,nounits',
       '-i',
-      '0',
+      card,
       '-lms',
       `${INTERVAL_MS}`,
     ];

@@ -187,7 +187,7 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
         seconds: 60,
         run: (secondsLeft) => {
           const python = findTorch();
-          if (!python) return { detail: NO_TORCH };
+          if (!python) return { skipped: true, detail: NO_TORCH };
           return runScript(python, name, Math.min(150, secondsLeft));
         },
       })),
@@ -206,7 +206,9 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
           seconds: 60,
           run: (secondsLeft: number) => {
             const python = findTorch();
-            return python ? runScript(python, 'cudnn', Math.min(150, secondsLeft)) : { detail: NO_TORCH };
+            return python
+              ? runScript(python, 'cudnn', Math.min(150, secondsLeft))
+              : { skipped: true, detail: NO_TORCH };
           },
         })),
       ],

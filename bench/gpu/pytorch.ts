@@ -30,7 +30,8 @@ export function runScript(python: string, name: (typeof scripts)[number], second
   const path = fileURLToPath(new URL(`./pytorch/${name}.py`, import.meta.url));
   const { signal, status, stdout, stderr } = spawnSync(python, [path, '--seconds', String(Math.floor(seconds))], {
     encoding: 'utf8',
-    timeout: (seconds + 30) * 1000,
+    // Before the parent's limit, which would lose the results so far.
+    timeout: (seconds + 10) * 1000,
     maxBuffer: 2 ** 26,
   });
   const last = stdout

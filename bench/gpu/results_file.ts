@@ -7,6 +7,8 @@ export interface Item {
   part: string;
   name: string;
   ok: boolean;
+  /** Whether what it needs was absent. */
+  skipped?: boolean;
   seconds: number;
   /** The error, or the result. */
   detail?: string;
@@ -14,6 +16,8 @@ export interface Item {
 }
 
 export interface ItemResult {
+  /** What it needs is absent; it is tried again in the next run. */
+  skipped?: boolean;
   detail?: string;
   values?: Record<string, number>;
 }

@@ -1,6 +1,6 @@
 // `npm run gpu:pack`: the packed folder works alone, with the Node in it, and its script resumes. The card is the emulated one.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -38,7 +38,17 @@ test('a pack has at most 60 MB, and nothing that is not needed', () => {
   expect(status).toBe(0);
   expect(Number(/: ([\d.]+) MB of 60 at most/.exec(stdout)?.[1])).toBeLessThan(60);
   expect(readdirSync(packed).sort()).toEqual(
-    ['bin', 'cache', 'configs', 'dist', 'first_hour.sh', 'node.xz', 'node_modules', 'package.json'].sort(),
+    [
+      'bin',
+      'cache',
+      'configs',
+      'dist',
+      'first_hour.sh',
+      'node.version',
+      'node.xz',
+      'node_modules',
+      'package.json',
+    ].sort(),
   );
 }, 240_000);
 
@@ -67,7 +77,8 @@ test('first_hour.sh reports a kernel that traps and one that never ends, does al
   expect(first.status).toBe(1);
   expect(first.stdout).toMatch(/empty kernels\nit did not end within 12 s and was stopped/);
   expect(first.stdout).toMatch(/FAILED {2}ops: linearCombination.*\n/);
-  expect(first.stdout).toMatch(/\d failed, 0 are left: run it again to resume/);
+  expect(first.stdout).toMatch(/\d failed, 0 are left/);
+  expect(first.stdout).toContain('not done: run it again to resume');
   expect(
     results()
       .items.filter(({ name }) => name.includes('tanh'))
@@ -85,11 +96,30 @@ test('first_hour.sh reports a kernel that traps and one that never ends, does al
   expect(results().items.every(({ ok }) => ok)).toBe(true);
 }, 300_000);
 
-test('without a card it ends with 1 and names what is missing', () => {
-  const env = { ...process.env, LIBCUDA_PATH: '/nowhere/libcuda.so', OUT: join(folder, 'none') };
+test('without a card it ends with 1 and names what is missing, also after a run that did all', () => {
+  const env = { ...process.env, LIBCUDA_PATH: '/nowhere/libcuda.so', OUT: join(folder, 'out') };
   const run = spawnSync('sh', [join(packed, 'first_hour.sh')], { encoding: 'utf8', env });
   expect(run.stdout).toMatch(/no card to run on: libcuda/);
+  expect(run.stdout).not.toContain('all is done');
   expect(run.status).toBe(1);
+});
+
+test('what compute-sanitizer finds is not taken for done', () => {
+  const tools = join(folder, 'tools');
+  mkdirSync(tools);
+  const run = (code: number) => {
+    writeFileSync(join(tools, 'compute-sanitizer'), `#!/bin/sh\nexit ${code}\n`, { mode: 0o755 });
+    const env = { ...process.env, ...fakeCuda(), OUT: join(folder, 'out'), PATH: `${tools}:${process.env.PATH}` };
+    const words = [join(packed, 'first_hour.sh'), '--only', 'ops', '--filter', 'no such'];
+    return spawnSync('sh', words, { encoding: 'utf8', env });
+  };
+  const found = run(9);
+  expect(found.stdout).toContain('compute-sanitizer memcheck: exit code 9');
+  expect(found.stdout).not.toContain('all is done');
+  expect(found.status).toBe(1);
+  const clean = run(0);
+  expect(clean.stdout).toContain('all is done');
+  expect(clean.status).toBe(0);
 });
 
 test('refuses a folder that is not a pack', () => {
