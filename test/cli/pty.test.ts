@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { linesOn, noTerminals, plain, runInTerminal } from '../support/terminal.ts';
+import { linesOn, noTerminals, plain, runInTerminal, terminalEnvironment } from '../support/terminal.ts';
 
 const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-pty-'));
@@ -25,8 +25,7 @@ const chain = (workdir: string, more: object = {}) =>
     .map(([key, value]) => `--config.${key}=${value}`)
     .join(' ')}`;
 
-const { NO_COLOR: _, FORCE_COLOR: __, ...inherited } = process.env;
-const environment = { ...inherited, TERM: 'xterm-256color', COLORTERM: 'truecolor', LANG: 'C.UTF-8', LC_ALL: '' };
+const environment = terminalEnvironment({ TERM: 'xterm-256color', COLORTERM: 'truecolor', LANG: 'C.UTF-8' });
 
 /** A line of the bar, and one of the lines that are not bars. */
 const bar = /^[\w:,=() -]+ [━─#.]{8,30} \d+\/\d+ /;

@@ -6,7 +6,7 @@ import { openFile, quoted } from '../../src/cli/open_file.ts';
 import { describeElapsed, showReport } from '../../src/cli/results.ts';
 import { cutLine, drawsUnicode, fileLink, paint, paintLine } from '../../src/cli/terminal.ts';
 import type { FlowReport } from '../../src/run/report/index.ts';
-import { fakeTerminal, linesOn, plain } from '../support/terminal.ts';
+import { fakeTerminal, linesOn, plain, terminalVariables } from '../support/terminal.ts';
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -14,18 +14,7 @@ afterEach(() => {
 
 /** The environment of a terminal, without what the machine of the test sets. */
 function environment(values: Record<string, string> = {}): void {
-  const names = [
-    'NO_COLOR',
-    'FORCE_COLOR',
-    'NODE_DISABLE_COLORS',
-    'COLORTERM',
-    'CI',
-    'TMUX',
-    'LC_ALL',
-    'LC_CTYPE',
-    'LANG',
-  ];
-  for (const name of [...names, 'TERM', 'TERM_PROGRAM', 'TEAMCITY_VERSION']) vi.stubEnv(name, values[name]);
+  for (const name of terminalVariables) vi.stubEnv(name, values[name]);
 }
 
 describe('colours', () => {

@@ -3,6 +3,18 @@
 import { spawn } from 'node:child_process';
 import { WriteStream } from 'node:tty';
 
+/** The variables that decide what a terminal shows. The machine of a test sets some of them. */
+export const terminalVariables = [
+  ...['NO_COLOR', 'FORCE_COLOR', 'NODE_DISABLE_COLORS', 'COLORTERM', 'CI', 'TF_BUILD', 'TEAMCITY_VERSION'],
+  ...['TERM', 'TERM_PROGRAM', 'TMUX', 'LC_ALL', 'LC_CTYPE', 'LANG'],
+];
+
+/** The environment of a program in a terminal that has these of the variables, and no others of them. */
+export function terminalEnvironment(values: Record<string, string> = {}): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => !terminalVariables.includes(name));
+  return { ...Object.fromEntries(kept), ...values };
+}
+
 /** Makes a stream of this process pass for a terminal of some columns; its text is collected. */
 export function fakeTerminal(stream: NodeJS.WriteStream, columns: number | undefined) {
   const names = ['isTTY', 'columns', 'getColorDepth', 'write'];
