@@ -1,4 +1,5 @@
 /* Conversions between dtypes. f32 to 16 bits rounds to nearest, ties to even; f32 to integers truncates towards zero and clamps. */
+#include "several.cuh"
 #include "storage.cuh"
 
 DEVICE bf16 to_bf16(float x) { return {bf16_of(x)}; }
@@ -36,10 +37,18 @@ DEVICE u8 to_bool(float x) { return x != 0.0f; }
 DEVICE float from_i32(int x) { return (float)x; }
 DEVICE float from_u8(u8 x) { return (float)x; }
 
-#define CAST(name, from, to)                           \
-  KERNEL cast_##name(const from *x, to *y, int n) {    \
-    u32 i = thread_number();                           \
-    if (i < (u32)n) y[i] = name(x[i]);                 \
+/* A thread has eight elements. */
+#define CAST(name, from, to)                                                    \
+  KERNEL cast_##name(const from *x, to *y, int n) {                             \
+    each_of_several<8>(                                                         \
+        n, aligned<8>(x) && aligned<8>(y),                                      \
+        [&](u32 first) {                                                        \
+          several<from, 8> some = at_once<8>(x + first);                        \
+          several<to, 8> made;                                                  \
+          _Pragma("unroll") for (int k = 0; k < 8; k++) made.of[k] = name(some.of[k]); \
+          at_once<8>(y + first) = made;                                         \
+        },                                                                      \
+        [&](u32 i) { y[i] = name(x[i]); });                                     \
   }
 
 CAST(to_bf16, float, bf16)

@@ -3,7 +3,7 @@
  */
 #include "common.cuh"
 
-/* n elements of `size` bytes: 1, 2 or 4 */
+/* n elements of `size` bytes: 1, 2, 4 or 16 */
 KERNEL movement_copy(const void *source, void *target, const int *table, int n, int size) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
@@ -16,19 +16,21 @@ KERNEL movement_copy(const void *source, void *target, const int *table, int n, 
     t += index * to[axis];
     i /= (u32)dims[axis];
   }
-  if (size == 4) ((u32 *)target)[t] = ((const u32 *)source)[s];
+  if (size == 16) ((uint4 *)target)[t] = ((const uint4 *)source)[s];
+  else if (size == 4) ((u32 *)target)[t] = ((const u32 *)source)[s];
   else if (size == 2) ((u16 *)target)[t] = ((const u16 *)source)[s];
   else ((u8 *)target)[t] = ((const u8 *)source)[s];
 }
 
-/* y [rows][left + right]: each row is a row of a [rows][left], then one of b [rows][right]; n elements of `size` bytes: 1, 2 or 4 */
+/* y [rows][left + right]: each row is a row of a [rows][left], then one of b [rows][right]; n elements of `size` bytes: 1, 2, 4 or 16 */
 KERNEL movement_beside(const void *a, const void *b, void *y, int n, int left, int right, int size) {
   u32 i = thread_number();
   if (i >= (u32)n) return;
   u32 width = (u32)(left + right), row = i / width, column = i % width;
   const void *from = column < (u32)left ? a : b;
   size_t s = column < (u32)left ? (size_t)row * (size_t)left + column : (size_t)row * (size_t)right + (column - (u32)left);
-  if (size == 4) ((u32 *)y)[i] = ((const u32 *)from)[s];
+  if (size == 16) ((uint4 *)y)[i] = ((const uint4 *)from)[s];
+  else if (size == 4) ((u32 *)y)[i] = ((const u32 *)from)[s];
   else if (size == 2) ((u16 *)y)[i] = ((const u16 *)from)[s];
   else ((u8 *)y)[i] = ((const u8 *)from)[s];
 }

@@ -33,7 +33,7 @@ import { firstOutside, indexError } from './inner/indices.ts';
 import { INDICES_CHECKED, readBack } from './inner/read_back.ts';
 import { sumTo } from './inner/reduction.ts';
 import { type Bounds, cutOf } from './inner/slice_bounds.ts';
-import { copyStrided, movementCuda, movementKernels, placeIn, windowOf } from './inner/strided.ts';
+import { copyStrided, movementCuda, movementKernels, placeIn, UNIT, wholeUnits, windowOf } from './inner/strided.ts';
 import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, checkSameDevice, checkSameDtype, declareOp, notDifferentiable } from './op.ts';
 
@@ -291,9 +291,12 @@ function putInOrder(xs: readonly Tensor[], y: Tensor, axis: number): void {
 /** Joins two tensors in one CUDA launch. */
 function joinInOneLaunch(a: Tensor, b: Tensor, y: Tensor, axis: number): void {
   const { device, dtype, size } = y;
-  const [left, right] = [a, b].map(({ shape }) => sizeOf(shape.slice(axis)));
-  const operands = [a.address, b.address, y.address, size, left, right, dtypes[dtype].bytes];
-  device.load(movementCuda).movement_beside(perElement(size), ...operands);
+  const { bytes } = dtypes[dtype];
+  const rows = [a, b].map(({ shape }) => sizeOf(shape.slice(axis)));
+  const addresses = [a, b, y].map(({ address }) => address);
+  const each = wholeUnits([...addresses, ...rows.map((row) => row * bytes)]) ? UNIT : bytes;
+  const [count, left, right] = [size, ...rows].map((elements) => (elements * bytes) / each);
+  device.load(movementCuda).movement_beside(perElement(count), ...addresses, count, left, right, each);
 }
 
 /** An axis of extent 0 can be cut into any number of parts; this is the most. */

@@ -13,10 +13,12 @@ const resampleKernels = kernelModule('kernels/resample.c', {
   resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
 });
 
-/** The first count is the number of elements of the output, not of rows. */
+/** The first count is the number of threads, not of rows. */
 const cudaKernels = storageModules('kernels/resample.cu', {
   resample_repeat: 'ptr ptr i32 i32 i32 i32 f32',
+  resample_repeat_eights: 'ptr ptr i32 i32 i32 i32 f32',
   resample_sum: 'ptr ptr i32 i32 i32 i32 f32',
+  resample_sum_eights: 'ptr ptr i32 i32 i32 i32 f32',
 });
 
 /** Repeats every pixel factor x factor times and scales it. */
@@ -45,9 +47,20 @@ function launch(
 ): void {
   const { device, dtype, size } = y;
   if (size === 0) return;
-  if (device.kind === 'cuda')
-    kernelsFor(cudaKernels, device, dtype)[kernel](perElement(size), x.address, y.address, size, ...rest);
-  else device.load(resampleKernels)[kernel](x.address, y.address, rows, ...rest);
+  if (device.kind !== 'cuda') {
+    device.load(resampleKernels)[kernel](x.address, y.address, rows, ...rest);
+    return;
+  }
+  const inEights = [x, y].every(({ address }) => address % 16 === 0) && x.shape[3] % 8 === 0;
+  const threads = Math.min(size, x.size) / (inEights ? 8 : 1);
+  const kernels = kernelsFor(cudaKernels, device, dtype);
+  kernels[inEights ? (`${kernel}_eights` as const) : kernel](
+    perElement(threads),
+    x.address,
+    y.address,
+    threads,
+    ...rest,
+  );
 }
 
 export const upsampleNearestOp = declareOp<number>({

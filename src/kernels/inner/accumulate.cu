@@ -1,9 +1,18 @@
 /* The kernels of the autograd engine itself: target += value, and a count of NaN and infinity. */
+#include "several.cuh"
 #include "storage.cuh"
 
+/* A thread has eight elements. */
 KERNEL accumulate_add(real *target, const real *value, int n) {
-  u32 i = thread_number();
-  if (i < (u32)n) target[i] = target[i] + value[i];
+  each_of_several<8>(
+      n, aligned<8>(target) && aligned<8>(value),
+      [&](u32 first) {
+        several<real, 8> sum = at_once<8>(target + first), more = at_once<8>(value + first);
+#pragma unroll
+        for (int k = 0; k < 8; k++) sum.of[k] = sum.of[k] + more.of[k];
+        at_once<8>(target + first) = sum;
+      },
+      [&](u32 i) { target[i] = target[i] + value[i]; });
 }
 
 /* target = value + factor * other, where the product is rounded as if it were stored as a tensor; value may be 0, or target itself */

@@ -32,20 +32,43 @@ export interface Window {
   strides: readonly number[];
 }
 
+/** Bytes that a thread of a CUDA kernel moves at once, where addresses and rows allow it. */
+export const UNIT = 16;
+
+/** Whether those addresses and numbers of bytes are multiples of UNIT. */
+export function wholeUnits(numbers: readonly number[]): boolean {
+  return numbers.every((number) => number % UNIT === 0);
+}
+
 /** target[i] = source[i] for every index of `dims`. */
 export function copyStrided(dims: readonly number[], source: Window, target: Window): void {
   if (dims.includes(0)) return;
   const merged = mergeAxes(dims, [source.strides, target.strides]);
   const { device, dtype } = target.tensor;
   const { bytes } = dtypes[dtype];
-  const operands = [
-    source.tensor.address + source.offset * bytes,
-    target.tensor.address + target.offset * bytes,
-    device.table([merged.dims.length, ...merged.dims, ...merged.strides.flat()]),
-  ];
-  const count = sizeOf(dims);
-  if (device.kind === 'cuda') device.load(movementCuda).movement_copy(perElement(count), ...operands, count, bytes);
-  else device.load(movementKernels).movement_copy(...operands, bytes);
+  const addresses = [source, target].map(({ tensor, offset }) => tensor.address + offset * bytes);
+  const copy = ({ dims: sizes, strides }: typeof merged, each: number) => {
+    const operands = [...addresses, device.table([sizes.length, ...sizes, ...strides.flat()])];
+    const count = sizeOf(sizes);
+    if (device.kind === 'cuda') device.load(movementCuda).movement_copy(perElement(count), ...operands, count, each);
+    else device.load(movementKernels).movement_copy(...operands, each);
+  };
+  const wide = device.kind === 'cuda' && wholeUnits(addresses) ? inUnits(merged, bytes) : undefined;
+  if (wide) copy(wide, UNIT);
+  else copy(merged, bytes);
+}
+
+/** A copy of elements as one of units; undefined if the elements of a unit are not neighbours on both sides. */
+function inUnits(
+  { dims, strides }: { dims: readonly number[]; strides: readonly (readonly number[])[] },
+  bytes: number,
+): { dims: number[]; strides: number[][] } | undefined {
+  const last = dims.length - 1;
+  const whole = [dims[last], ...strides.flatMap((list) => list.slice(0, -1))].map((elements) => elements * bytes);
+  if (strides.some((list) => list[last] !== 1) || !wholeUnits(whole)) return undefined;
+  const units = (list: readonly number[]) =>
+    list.map((elements, axis) => (axis < last ? (elements * bytes) / UNIT : 1));
+  return { dims: [...dims.slice(0, -1), (dims[last] * bytes) / UNIT], strides: strides.map(units) };
 }
 
 /**

@@ -10,6 +10,11 @@ export function perElement(count: number): LaunchGrid {
   return { grid: [Math.ceil(count / THREADS)], block: [THREADS] };
 }
 
+/** One thread for eight neighbouring elements. */
+export function perEight(count: number): LaunchGrid {
+  return perElement(Math.ceil(count / 8));
+}
+
 /** One warp per row, or per run of a sum. */
 export function perWarp(count: number): LaunchGrid {
   return { grid: [Math.ceil(count / WARPS)], block: [WARPS * WARP] };
@@ -26,6 +31,8 @@ export function perResult(count: number, inner: number): { grid: LaunchGrid; lan
   const warps = inner === 1 && count < MOST_WARPS;
   return warps ? { grid: perWarp(count), lanes: WARP } : { grid: perElement(count), lanes: 1 };
 }
+
+export const oneBlock: LaunchGrid = { grid: [1], block: [1024] };
 
 export const oneWarp: LaunchGrid = { grid: [1], block: [WARP] };
 
