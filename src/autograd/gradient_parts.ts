@@ -129,24 +129,28 @@ export class SumOfRows {
  */
 export class WeightProduct<ConvShape = unknown> {
   readonly x: Tensor;
+  /** The last channels of the image, where x has only the first. */
+  readonly second: Tensor | undefined;
   readonly dy: Tensor;
   /** The sizes of the convolution, which only kernels read: see conv/shape.ts. */
   readonly shape: ConvShape;
   readonly scale: number;
 
-  constructor(x: Tensor, dy: Tensor, shape: ConvShape, scale = 1) {
+  constructor(x: Tensor, dy: Tensor, shape: ConvShape, scale = 1, second?: Tensor) {
     this.x = x;
+    this.second = second;
     this.dy = dy;
     this.shape = shape;
     this.scale = scale;
   }
 
   map(f: (t: Tensor) => Tensor): WeightProduct<ConvShape> {
-    return new WeightProduct(f(this.x), f(this.dy), this.shape, this.scale);
+    return new WeightProduct(f(this.x), f(this.dy), this.shape, this.scale, this.second && f(this.second));
   }
 
   dispose(): void {
     this.x.dispose();
+    this.second?.dispose();
     this.dy.dispose();
   }
 }

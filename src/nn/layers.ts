@@ -1,7 +1,7 @@
 // The layers of the UNet and of small networks. Images are [N, H, W, C].
 import { checkArguments, describeValue, kinds, requireWhole, wholeNumbers } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
-import { type Conv2dOptions, conv2d } from '../kernels/conv/conv.ts';
+import { type Conv2dOptions, conv2d, conv2dOfParts } from '../kernels/conv/conv.ts';
 import { silu } from '../kernels/elementwise.ts';
 import { type GroupNormOptions, groupNorm } from '../kernels/group_norm.ts';
 import { matmul } from '../kernels/matmul.ts';
@@ -53,10 +53,12 @@ export class Conv2d extends Module {
 
   /**
    * Maps [N, H, W, inputs] to [N, H, W, outputs].
+   * @param x [N, H, W, inputs], or a list of tensors that stands for their concatenation on channels
    * @param epilogue stride, padding and fused operations; see conv2d
    */
-  forward(x: Tensor, epilogue: Epilogue = {}): Tensor {
-    return conv2d(x, this.weight, { bias: this.bias, padding: this.padding, ...epilogue });
+  forward(x: Tensor | Tensor[], epilogue: Epilogue = {}): Tensor {
+    const options = { bias: this.bias, padding: this.padding, ...epilogue };
+    return Array.isArray(x) ? conv2dOfParts(x, this.weight, options) : conv2d(x, this.weight, options);
   }
 }
 

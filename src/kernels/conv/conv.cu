@@ -9,10 +9,10 @@ struct spot {
   int y, x;
 };
 
-/* Patches of x: rows are output pixels, terms are taps and input channels. */
+/* Patches of an image: rows are output pixels, terms are taps and input channels. */
 struct patches {
   static constexpr bool along_terms = true;
-  const real *elements;
+  image elements;
   conv g;
   bool chunked;
 
@@ -24,7 +24,7 @@ struct patches {
   __device__ __forceinline__ const real *at(const spot &from, int term) const {
     int tap = term / g.in, channel = term % g.in, y = from.y + tap / g.kw, x = from.x + tap % g.kw;
     if (y < 0 || y >= g.h || x < 0 || x >= g.w) return 0;
-    return elements + (from.image + (size_t)(y * g.w + x)) * (size_t)g.in + channel;
+    return elements.at(from.image + (size_t)(y * g.w + x), channel);
   }
 };
 
@@ -68,14 +68,16 @@ struct weights_by_input {
 
 /* The kernel argument `chunked`: 1 for the left operand of the product, 2 for the right. */
 
-/* y = scale (conv(x, w) + bias + add + residual); bias [Cout], add [N, Cout] and residual may be 0 */
+/* y = scale (conv(x, w) + bias + add + residual); bias [Cout], add [N, Cout] and residual may be 0. The last channels of the image, from
+ * number part0 on, are those of `second`. */
 KERNEL __launch_bounds__(TILE_THREADS) conv_forward(const real *x, const real *w, real *y, const float *bias, const real *add,
-                                                    const real *residual, const int *table, float scale, int chunked) {
+                                                    const real *residual, const int *table, float scale, int chunked,
+                                                    const real *second, int part0) {
   SHARED_TILES(shared);
   conv g = conv_of(table);
   int terms = g.kh * g.kw * g.in, pixels = g.out_h * g.out_w;
   tile_product(shared, first_row(blockIdx.x, g.out), first_column(blockIdx.x, g.out), g.n * pixels, g.out, 0, terms,
-               patches{x, g, (chunked & 1) != 0}, row_major{w, terms, (chunked & 2) != 0}, [&](int pixel, int channel, float sum) {
+               patches{{x, second, part0, g.in - part0}, g, (chunked & 1) != 0}, row_major{w, terms, (chunked & 2) != 0}, [&](int pixel, int channel, float sum) {
                  size_t at = (size_t)pixel * (size_t)g.out + channel;
                  if (bias) sum += bias[channel];
                  if (add) sum += add[(size_t)(pixel / pixels) * (size_t)g.out + channel];
@@ -96,12 +98,12 @@ KERNEL __launch_bounds__(TILE_THREADS) conv_input_gradient(const real *dy, const
 
 /* partials [parts][Cout, kh, kw, Cin]: each part sums one run of `run` output pixels */
 KERNEL __launch_bounds__(TILE_THREADS) conv_weight_gradient(const real *x, const real *dy, float *partials, const int *table,
-                                                            int run, int chunked) {
+                                                            int run, int chunked, const real *second, int part0) {
   SHARED_TILES(shared);
   conv g = conv_of(table);
   int terms = g.kh * g.kw * g.in, pixels = g.n * g.out_h * g.out_w, begin = (int)blockIdx.y * run;
   float *to = partials + (size_t)blockIdx.y * (size_t)g.out * (size_t)terms;
   tile_product(shared, first_row(blockIdx.x, terms), first_column(blockIdx.x, terms), g.out, terms, begin,
-               min(pixels, begin + run), column_major{dy, g.out, (chunked & 1) != 0}, patches_by_pixel{x, g, (chunked & 2) != 0},
+               min(pixels, begin + run), column_major{dy, g.out, (chunked & 1) != 0}, patches_by_pixel{{x, second, part0, g.in - part0}, g, (chunked & 2) != 0},
                [&](int channel, int term, float sum) { to[(size_t)channel * (size_t)terms + term] = sum; });
 }

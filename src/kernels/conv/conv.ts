@@ -4,6 +4,7 @@ import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { type PixelSums, ScaledGradient, SumOfRows, SumOfTerms, WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { Device } from '../../device/device.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
+import { zeros } from '../../tensor/create.ts';
 import type { Dtype } from '../../tensor/dtype.ts';
 import { type Shape, sameShape } from '../../tensor/shape.ts';
 import { requireTensor, type Tensor, tensorKind } from '../../tensor/tensor.ts';
@@ -14,12 +15,12 @@ import { convertDtype } from '../inner/conversion.ts';
 import { sumAxes } from '../inner/reduction.ts';
 import { withWeight } from '../inner/weight.ts';
 import { type Extent, extentKind, extents } from '../inner/window.ts';
-import { broadcastTo, reshape } from '../movement.ts';
+import { broadcastTo, concat, reshape } from '../movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from '../op.ts';
 import * as cpu from './cpu.ts';
 import * as cuda from './cuda.ts';
 import { convKernels } from './direct.ts';
-import { type ConvShape, convShapeOf, isDense, outputShape } from './shape.ts';
+import { type ConvEpilogue, type ConvShape, convShapeOf, isDense, outputShape } from './shape.ts';
 
 export interface Conv2dOptions {
   /** [Cout] f32 */
@@ -66,8 +67,8 @@ export const conv2dOp = declareOp<ConvAttributes>({
   cpu: convKernels,
   cuda: cuda.convCuda,
   takesScaled: true,
-  backward({ grad, scaled, saved: [x, weight], attributes: { shape, scale, weightDtype }, needs, defers }) {
-    const [needsX, needsWeight, needsBias, needsAdd, needsResidual] = needs;
+  backward({ grad, scaled, saved: [x, weight, second], attributes: { shape, scale, weightDtype }, needs, defers }) {
+    const [needsX, needsWeight, needsBias, needsAdd, needsResidual, needsSecond = false] = needs;
     const [n, height, width, channels] = grad.shape;
     const { factor, pixelSums } = scaled[0] as ScaledGradient;
     const whole = scale * factor;
@@ -84,24 +85,38 @@ export const conv2dOp = declareOp<ConvAttributes>({
         ? sumAxes(perSample, [0])
         : sumAxes(view(grad, [n * height * width, channels]), [0], whole, 'f32');
     };
-    const weightGradient = () =>
-      defers[1] && isDense(shape)
-        ? new WeightProduct(x, grad, shape, whole)
-        : convertDtype(convWeightGradient(x, grad, shape, whole), weightDtype);
+    const weightGradient = () => {
+      if (defers[1] && isDense(shape)) return new WeightProduct(x, grad, shape, whole, second);
+      const made = second
+        ? cuda.convWeightGradient(x, grad, shape, whole, second)
+        : convWeightGradient(x, grad, shape, whole);
+      return convertDtype(made, weightDtype);
+    };
     const residual = () => {
       if (whole === 1) return grad;
       return grad.device.kind === 'cuda' ? new ScaledGradient(grad, { factor: whole, pixelSums }) : mul(grad, scale);
     };
+    const dx = needsX || needsSecond ? convInputGradient(grad, weight, shape, whole) : null;
+    // Each part of the image gets its columns of the gradient.
+    const columns = (offset: number, { shape: part }: Tensor) =>
+      new ScaledGradient(dx as Tensor, { columns: { offset, count: part[3] } });
     return [
-      needsX ? convInputGradient(grad, weight, shape, whole) : null,
+      dx && needsX ? (second ? columns(0, x) : dx) : null,
       needsWeight ? weightGradient() : null,
       needsBias ? bias() : null,
       needsAdd ? (perSample ? convertDtype(perSample, grad.dtype) : (pixelSums as PixelSums).rounded) : null,
       needsResidual ? residual() : null,
+      ...(second ? [needsSecond ? columns(x.shape[3], second) : null] : []),
     ];
   },
-  tangent({ parents: [x, weight], tangents, output, attributes: { shape, scale } }) {
-    const [tx, tWeight, bias, add, residual] = tangents.map((t) => t ?? undefined);
+  tangent({ parents: [first, weight, , , , second], tangents, output, attributes: { shape, scale } }) {
+    const [tFirst, tWeight, bias, add, residual, tSecond] = tangents.map((t) => t ?? undefined);
+    const x = second ? concat([first as Tensor, second], 3) : first;
+    const zerosFor = ({ shape: dims, dtype, device }: Tensor) => zeros(dims, { device, dtype });
+    const tx =
+      second && (tFirst || tSecond)
+        ? concat([tFirst ?? zerosFor(first as Tensor), tSecond ?? zerosFor(second)], 3)
+        : tFirst;
     const window = {
       stride: [shape.strideY, shape.strideX] as const,
       padding: [shape.paddingY, shape.paddingX] as const,
@@ -149,18 +164,41 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   return convolution('conv2d', x, weight, checkOptions('conv2d', options, convOptions));
 }
 
-/** conv2d of checked options, under the name of another function in messages. */
-export function convolution(op: string, x: Tensor, weight: Tensor, checked: Conv2dOptions): Tensor {
+/**
+ * conv2d of an image in one or more parts, which stand for their concatenation along channels. On CUDA two parts are not
+ * copied.
+ */
+export function conv2dOfParts(parts: readonly Tensor[], weight: Tensor, options: Conv2dOptions = {}): Tensor {
+  const checked = checkOptions('conv2d', options, convOptions);
+  for (const part of parts) requireTensor('conv2d', part);
+  requireTensor('conv2d', weight, 'a weight tensor');
+  const [first, second] = parts;
+  const fits =
+    parts.length === 2 &&
+    first.device.kind === 'cuda' &&
+    [first, second].every(({ shape, size }) => shape.length === 4 && size > 0) &&
+    sameShape(first.shape.slice(0, 3), second.shape.slice(0, 3)) &&
+    [checked.dilation, checked.groups].every((option) => option === undefined);
+  if (fits) return convolution('conv2d', first, weight, checked, second);
+  return convolution('conv2d', parts.length === 1 ? first : concat(parts, 3), weight, checked);
+}
+
+/**
+ * conv2d of checked options, under the name of another function in messages.
+ * @param second on CUDA the last channels of the image of a dense convolution, if x has the first only
+ */
+export function convolution(op: string, x: Tensor, weight: Tensor, checked: Conv2dOptions, second?: Tensor): Tensor {
   const { bias, add, residual, scale = 1 } = checked;
   checkActivations(
     op,
-    [x, add, residual].filter((t) => t !== undefined),
+    [x, second, add, residual].filter((t) => t !== undefined),
   );
   if (bias) {
     checkOperands(op, [bias]);
     checkSameDevice(op, x, bias);
   }
-  const shape = checkShapes(op, x.shape, weight.shape, checked);
+  const image = second ? [...x.shape.slice(0, 3), x.shape[3] + second.shape[3]] : x.shape;
+  const shape = checkShapes(op, image, weight.shape, checked);
   const expect = (what: string, t: Tensor | undefined, expected: Shape) => {
     if (t && !sameShape(t.shape, expected))
       throw new ShapeError(op, `${what} ${formatShape(expected)}`, formatShape(t.shape));
@@ -170,19 +208,27 @@ export function convolution(op: string, x: Tensor, weight: Tensor, checked: Conv
   expect('a residual', residual, outputShape(shape));
   if (!Number.isFinite(scale)) throw new ValueError(`[${op}] expected a finite scale, got ${scale}`);
   return withWeight(op, weight, x, (prepared) => {
-    const y = launchersOf(x.device).convForward(x, prepared, shape, { bias, add, residual, scale });
+    const epilogue = { bias, add, residual, scale };
+    const y = second
+      ? cuda.convForward(x, prepared, shape, epilogue, second)
+      : launchersOf(x.device).convForward(x, prepared, shape, epilogue);
     return apply(conv2dOp, y, {
-      parents: [x, weight, bias, add, residual],
-      saved: [x, prepared],
+      parents: [x, weight, bias, add, residual, ...(second ? [second] : [])],
+      saved: [x, prepared, ...(second ? [second] : [])],
       attributes: { shape, scale, weightDtype: weight.dtype },
     });
   });
 }
 
+/** What the launch code of every device has. */
+interface ConvLaunchers {
+  convForward(x: Tensor, weight: Tensor, shape: ConvShape, epilogue: ConvEpilogue): Tensor;
+  convInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, scale: number): Tensor;
+  convWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scale: number): Tensor;
+}
+
 /** The launch code of the device. */
-export function launchersOf(
-  device: Device,
-): Pick<typeof cpu, 'convForward' | 'convInputGradient' | 'convWeightGradient'> {
+export function launchersOf(device: Device): ConvLaunchers {
   return device.kind === 'cuda' ? cuda : cpu;
 }
 

@@ -5,37 +5,56 @@ import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { sumAxes } from '../inner/reduction.ts';
-import { inChunks, productLaunchOf, productModules } from '../launch/product.ts';
+import { channelsInChunks, inChunks, productLaunchOf, productModules } from '../launch/product.ts';
 import { groupedForward, groupedInputGradient, groupedWeightPartials } from './grouped.ts';
-import { hopperForward, hopperInputGradient, hopperMaps } from './hopper.ts';
+import { hopperForward, hopperInputGradient, hopperMaps, partsSuitHopper } from './hopper.ts';
 import { hopperWeightPartials } from './hopper_weight_gradients.ts';
-import { type ConvEpilogue, type ConvShape, inputShape, isDense, outputShape, toTable, weightShape } from './shape.ts';
+import {
+  type ConvEpilogue,
+  type ConvShape,
+  channelsOf,
+  inputShape,
+  isDense,
+  outputShape,
+  toTable,
+  weightShape,
+} from './shape.ts';
 
 export const convCuda = productModules('kernels/conv/conv.cu', {
-  conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32',
+  conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32 ptr i32',
   conv_input_gradient: 'ptr ptr ptr ptr f32 i32',
-  conv_weight_gradient: 'ptr ptr ptr ptr i32 i32',
+  conv_weight_gradient: 'ptr ptr ptr ptr i32 i32 ptr i32',
 });
 
 /** The kernel argument `chunked`: bit 1 for the left operand, 2 for the right. */
 const bits = (left: boolean, right: boolean) => (left ? 1 : 0) + (right ? 2 : 0);
 
-/** @param weight of x's dtype */
-export function convForward(x: Tensor, weight: Tensor, shape: ConvShape, epilogue: ConvEpilogue): Tensor {
+/**
+ * @param weight of x's dtype
+ * @param second the last channels of a dense convolution's image, if x has the first only
+ */
+export function convForward(
+  x: Tensor,
+  weight: Tensor,
+  shape: ConvShape,
+  epilogue: ConvEpilogue,
+  second?: Tensor,
+): Tensor {
   const { device, dtype } = x;
   const out = outputShape(shape);
   const { bias, add, residual, scale } = epilogue;
   if (sizeOf(out) === 0) return allocate(out, { device, dtype });
   if (!isDense(shape)) return groupedForward(x, weight, shape, epilogue);
-  const maps = hopperMaps(shape, [x, weight, add, residual], bias);
-  if (maps) return hopperForward(maps, x, weight, shape, epilogue);
+  const maps = partsSuitHopper(x, second) ? hopperMaps(shape, [x, second, weight, add, residual], bias) : undefined;
+  if (maps) return hopperForward(maps, x, weight, shape, { ...epilogue, second });
   const y = allocate(out, { device, dtype });
   const { outputs: columns, channels } = shape;
   const product = { rows: y.size / columns, columns, terms: weight.size / columns };
   const { kernels, launchGrid } = productLaunchOf(convCuda, x, product);
   const addends = [bias, add, residual].map((t) => t?.address ?? 0);
   const operands = [x.address, weight.address, y.address, ...addends, device.table(toTable(shape)), scale];
-  kernels.conv_forward(launchGrid, ...operands, bits(inChunks(x, channels), inChunks(weight, channels)));
+  const chunked = bits(channelsInChunks(x, second), inChunks(weight, channels));
+  kernels.conv_forward(launchGrid, ...operands, chunked, second?.address ?? 0, channelsOf(x));
   return y;
 }
 
@@ -56,20 +75,21 @@ export function convInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, 
   return dx;
 }
 
-/** The weight gradient, in f32 for any dtype of x and dy. */
-export function convWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scale: number): Tensor {
+/** The weight gradient, in f32 for any dtype of x and dy. @param second see convForward */
+export function convWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scale: number, second?: Tensor): Tensor {
   const { device } = x;
   const weight = weightShape(shape);
   if (x.size === 0 || dy.size === 0) return zeros(weight, { device });
   if (!isDense(shape)) return sumPartials(groupedWeightPartials(x, dy, shape), weight, scale);
-  const maps = hopperMaps(shape, [x, dy]);
-  if (maps) return sumPartials(hopperWeightPartials(maps, [{ x, dy, shape }])[0], weight, scale);
-  const { outputs, channels } = shape;
+  const maps = partsSuitHopper(x, second) ? hopperMaps(shape, [x, second, dy]) : undefined;
+  if (maps) return sumPartials(hopperWeightPartials(maps, [{ x, second, dy, shape }])[0], weight, scale);
+  const { outputs } = shape;
   const product = { rows: outputs, columns: sizeOf(weight) / outputs, terms: dy.size / outputs };
   const { kernels, launchGrid, parts, run } = productLaunchOf(convCuda, x, product, true);
   const partials = allocate([parts, sizeOf(weight)], { device });
   const operands = [x.address, dy.address, partials.address, device.table(toTable(shape)), run];
-  kernels.conv_weight_gradient(launchGrid, ...operands, bits(inChunks(dy, outputs), inChunks(x, channels)));
+  const chunked = bits(inChunks(dy, outputs), channelsInChunks(x, second));
+  kernels.conv_weight_gradient(launchGrid, ...operands, chunked, second?.address ?? 0, channelsOf(x));
   return sumPartials(partials, weight, scale);
 }
 

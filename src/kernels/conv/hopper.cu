@@ -179,10 +179,16 @@ struct alignas(8) four_reals {
   real part[4];
 };
 
+/* Maps of the patches of an image: of its first channels, below part0, and of the rest. */
+struct images {
+  const tensor_map &first, &second;
+  int part0;
+};
+
 /* Computes the sums of a convolution, loading x by patches of ROWS pixels and weights by load_weights(stage, tap, input channel,
  * first column), and calls write(pixel, output channel, offset in the output, four adjacent sums). */
 template <bool TRANSPOSED, class LoadWeights, class Write>
-DEVICE void convolve(const ring &r, const conv &g, const tensor_map &x, LoadWeights load_weights, Write write) {
+DEVICE void convolve(const ring &r, const conv &g, const images &x, LoadWeights load_weights, Write write) {
   int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP;
   struct place {
     int pixel0, column0, steps;
@@ -192,7 +198,8 @@ DEVICE void convolve(const ring &r, const conv &g, const tensor_map &x, LoadWeig
     spot from = spot_of(g, p.pixel0);
     produce(r, first, p.steps, [&](int step, const stage &s) {
       int tap = step / pieces, channel = step % pieces * STEP;
-      load_patches(s.left, x, s.full, channel, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
+      bool rest = channel >= x.part0;
+      load_patches(s.left, rest ? x.second : x.first, s.full, rest ? channel - x.part0 : channel, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
       load_weights(s, tap, channel, p.column0);
     });
   };
@@ -208,16 +215,17 @@ DEVICE void convolve(const ring &r, const conv &g, const tensor_map &x, LoadWeig
 }
 
 /* y = scale (conv(x, w) + bias + add + residual); w [Cout, kh kw Cin] by boxes of COLUMNS rows; bias [Cout], add [N, Cout] and
- * residual may be 0 */
+ * residual may be 0. The last channels of the image, from number part0 on, are those of `second`. */
 HOPPER_KERNEL conv_hopper_forward(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map w, real *y, const float *bias,
-                                  const real *add, const real *residual, const int *table, float scale) {
-  if (threadIdx.x == 0) map_prefetch(x), map_prefetch(w);
+                                  const real *add, const real *residual, const int *table, float scale,
+                                  const __grid_constant__ tensor_map second, int part0) {
+  if (threadIdx.x == 0) map_prefetch(x), map_prefetch(w), map_prefetch(second);
   SHARED_RING(shared);
   conv g = conv_of(table);
   auto load_weights = [&](const stage &s, int tap, int channel, int column0) {
     load_box(s.right, w, s.full, tap * g.in + channel, column0);
   };
-  convolve<false>(shared, g, x, load_weights, [&](int pixel, int channel, size_t at, float(&four)[4]) {
+  convolve<false>(shared, g, {x, second, part0}, load_weights, [&](int pixel, int channel, size_t at, float(&four)[4]) {
     if (bias) {
       float4 more = *(const float4 *)(bias + channel);
       four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
@@ -247,7 +255,7 @@ HOPPER_KERNEL conv_hopper_input_gradient(const __grid_constant__ tensor_map dy, 
 #pragma unroll
     for (int i = 0; i < COLUMNS / 64; i++) load_box(s.right + i * PIECE, w, s.full, column + i * 64, channel);
   };
-  convolve<true>(shared, g, dy, load_weights, [&](int, int, size_t at, float(&four)[4]) {
+  convolve<true>(shared, g, {dy, dy, g.in}, load_weights, [&](int, int, size_t at, float(&four)[4]) {
     four_reals result;
 #pragma unroll
     for (int i = 0; i < 4; i++) result.part[i] = scale * four[i];
@@ -255,19 +263,21 @@ HOPPER_KERNEL conv_hopper_input_gradient(const __grid_constant__ tensor_map dy, 
   });
 }
 
-/* The arguments for several convolutions, from hopper_weight_gradients.ts. Each has a pair of maps, of x by patches and of dy by
- * boxes, both of 64 pixels and 64 channels, and WORDS words: the addresses of its partial sums and of its table, two words each,
- * and its first tile. */
+/* The arguments for several convolutions, from hopper_weight_gradients.ts. Each has two maps, of x by patches and of dy by boxes, both
+ * of 64 pixels and 64 channels, or a third one of the last channels of x; and WORDS words: the addresses of its partial sums and of its
+ * table, two words each, its first tile, its first map, and the number of the first channel that is in the third map. */
 #define MAPS 28
-#define TABLE 70
-#define WORDS 5
+#define TABLE 98
+#define WORDS 7
 #define FIRST 4
+#define FIRST_MAP 5
+#define PART0 6
 
 /* partials [parts][Cout, kh kw Cin] of each convolution: each part sums one run of `run` times 64 output pixels. The columns of a
  * tile are those of the weight, 64 adjacent ones of a tap. Pixels beyond the last are zeros in both operands. */
 HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ tensor_maps<MAPS> maps, const __grid_constant__ words<TABLE> table,
                                            int entries, int tiles, int run) {
-  if (threadIdx.x < 2 * entries) map_prefetch(maps.of[threadIdx.x]);
+  if (threadIdx.x < 2 * entries) map_prefetch(maps.of[table.of[threadIdx.x / 2 * WORDS + FIRST_MAP] + threadIdx.x % 2]);
   SHARED_RING(shared);
   struct place {
     int entry, part, row0, column0, columns, steps;
@@ -283,13 +293,16 @@ HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ tensor_maps<M
     return {entry, part, rest % all / across * ROWS, rest % across * COLUMNS, columns, steps, g};
   };
   auto load = [&](const place &p, int first) {
-    const tensor_map &x = maps.of[2 * p.entry], &dy = maps.of[2 * p.entry + 1];
-    int channels[COLUMNS / 64], taps[COLUMNS / 64];
+    int x = (int)table.of[p.entry * WORDS + FIRST_MAP], part0 = (int)table.of[p.entry * WORDS + PART0];
+    const tensor_map &dy = maps.of[x + 1];
+    int channels[COLUMNS / 64], taps[COLUMNS / 64], images[COLUMNS / 64];
 #pragma unroll
     for (int i = 0; i < COLUMNS / 64; i++) {
       /* Columns beyond the last read arbitrary data, but are not written. */
       int column = p.column0 + i * 64, tap = column / p.g.in;
       channels[i] = column % p.g.in;
+      images[i] = channels[i] < part0 ? x : x + 2;
+      if (channels[i] >= part0) channels[i] -= part0;
       taps[i] = tap / p.g.kw << 16 | tap % p.g.kw;
     }
     produce(shared, first, p.steps, [&](int step, const stage &s) {
@@ -299,7 +312,7 @@ HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ tensor_maps<M
       for (int i = 0; i < ROWS / 64; i++) load_box(s.left + i * PIECE, dy, s.full, p.row0 + i * 64, pixel);
 #pragma unroll
       for (int i = 0; i < COLUMNS / 64; i++)
-        load_patches(s.right + i * PIECE, x, s.full, channels[i], from.x, from.y, from.n, taps[i] & 0xFFFF, taps[i] >> 16);
+        load_patches(s.right + i * PIECE, maps.of[images[i]], s.full, channels[i], from.x, from.y, from.n, taps[i] & 0xFFFF, taps[i] >> 16);
     });
   };
   auto make = [&](const place &p, int first) {

@@ -9,6 +9,7 @@ import { hopperTuning, type MeasuredTiles, measuredTiles } from '../tuning/sm_90
 import {
   type ConvEpilogue,
   type ConvShape,
+  channelsOf,
   inputShape,
   isDense,
   isUnstrided,
@@ -32,7 +33,7 @@ const MOST_REACH = 127;
  * hopper.cu.
  */
 export const MOST_TOGETHER = 14;
-export const ENTRY_WORDS = 5;
+export const ENTRY_WORDS = 7;
 
 const build = { precisions: ['bf16'], target: 'sm_90a' } as const;
 
@@ -45,7 +46,7 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
   module: cudaModule(
     'kernels/conv/hopper.cu',
     {
-      conv_hopper_forward: 'map map ptr ptr ptr ptr ptr f32',
+      conv_hopper_forward: 'map map ptr ptr ptr ptr ptr f32 map i32',
       conv_hopper_input_gradient: 'map map ptr ptr f32',
       conv_hopper_weight_gradients: `maps:${2 * MOST_TOGETHER} words:${ENTRY_WORDS * MOST_TOGETHER} i32 i32 i32`,
     },
@@ -81,6 +82,9 @@ export function hopperMaps(
   return tensors[0].device.tensorMaps;
 }
 
+/** Whether both parts of an image have channels that the kernels support. */
+export const partsSuitHopper = (x: Tensor, second?: Tensor) => !second || channelsOf(x) % STEP === 0;
+
 /** The convolution at stride 1 whose forward pass computes the input gradient of `shape`, which is at stride 1 too. */
 function mirror(shape: ConvShape): ConvShape {
   const { height, width, channels, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth } = shape;
@@ -92,11 +96,12 @@ function mirror(shape: ConvShape): ConvShape {
   };
 }
 
-/** The tensor map of the patches of x, the image of a convolution at stride 1. */
-export function patchesOf(maps: TensorMaps, { address }: Tensor, shape: ConvShape, count: number): number {
+/** The tensor map of the patches of x, the image of a convolution at stride 1, or some of its channels. */
+export function patchesOf(maps: TensorMaps, x: Tensor, shape: ConvShape, count: number): number {
   const { kernelHeight, kernelWidth, paddingY, paddingX } = shape;
   const upper = [paddingY - (kernelHeight - 1), paddingX - (kernelWidth - 1)] as const;
-  return maps.patches(address, inputShape(shape), [-paddingY, -paddingX], upper, count);
+  const image = inputShape({ ...shape, channels: channelsOf(x) });
+  return maps.patches(x.address, image, [-paddingY, -paddingX], upper, count);
 }
 
 export type Tile = (typeof hopperBuilds)[number];
@@ -135,13 +140,13 @@ export function choiceOf(shape: ConvShape, pass: 'forward' | 'input', known: Mea
   );
 }
 
-/** y = scale (conv(x, w) + bias + add + residual) */
+/** y = scale (conv(x, w) + bias + add + residual). The image's last channels may be in a second tensor. */
 export function hopperForward(
   maps: TensorMaps,
   x: Tensor,
   weight: Tensor,
   shape: ConvShape,
-  { bias, add, residual, scale }: ConvEpilogue,
+  { bias, add, residual, scale, second }: ConvEpilogue & { second?: Tensor },
   chosen?: Tile,
 ): Tensor {
   const { device } = x;
@@ -154,6 +159,8 @@ export function hopperForward(
     ...[y, bias, add, residual].map((t) => t?.address ?? 0),
     device.table(toTable(shape)),
     scale,
+    patchesOf(maps, second ?? x, shape, tile.rows),
+    channelsOf(x),
   ];
   const launchGrid = hopperGridOf(device, tilesOf(tile, y.size / outputs, outputs));
   device.load(tile.module).conv_hopper_forward(launchGrid, ...operands);

@@ -4,7 +4,7 @@ import type { WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { TensorMaps } from '../../device/device.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { halvesOf, inPieces, padTo } from '../launch/words.ts';
+import { halvesOf, padTo } from '../launch/words.ts';
 import { hopperTuning, type MeasuredTiles, measuredTiles } from '../tuning/sm_90a.ts';
 import {
   ENTRY_WORDS,
@@ -18,7 +18,7 @@ import {
   tilesOf,
   timeOf,
 } from './hopper.ts';
-import { type ConvShape, toTable } from './shape.ts';
+import { type ConvShape, channelsOf, toTable } from './shape.ts';
 
 /** The fewest steps of a partial sum if a sum is split, and the most partial sums. */
 const LEAST_STEPS = 8;
@@ -106,20 +106,26 @@ export function cutOf(shapes: readonly ConvShape[], known: MeasuredTiles = measu
 }
 
 /** The operands of a weight gradient. */
-export type WeightFactors = Pick<WeightProduct<ConvShape>, 'x' | 'dy' | 'shape'>;
+export type WeightFactors = Pick<WeightProduct<ConvShape>, 'x' | 'dy' | 'shape'> & { second?: Tensor | undefined };
 
 /** Groups items by launch: as many as fit into one, those with the most pixels first. */
 export function inLaunches<Item extends { gradient: WeightFactors }>(items: readonly Item[]): Item[][] {
   const steps = ({ gradient }: Item) => productOf(gradient.shape).steps;
-  return inPieces(
-    items.toSorted((a, b) => steps(b) - steps(a)),
-    MOST_TOGETHER,
-  );
+  const mapsOf = (launch: readonly Item[]) =>
+    launch.reduce((sum, { gradient: { second } }) => sum + (second ? 3 : 2), 0);
+  const launches: Item[][] = [];
+  for (const item of items.toSorted((a, b) => steps(b) - steps(a))) {
+    const last = launches.at(-1);
+    const fits = last && last.length < MOST_TOGETHER && mapsOf([...last, item]) <= 2 * MOST_TOGETHER;
+    if (fits) last.push(item);
+    else launches.push([item]);
+  }
+  return launches;
 }
 
 /**
  * Partial sums f32 [parts, size of the weight] of each item, to be added in order.
- * @param items at most MOST_TOGETHER
+ * @param items one of `inLaunches`
  */
 export function hopperWeightPartials(
   maps: TensorMaps,
@@ -133,13 +139,15 @@ export function hopperWeightPartials(
   ] = items;
   let tiles = 0;
   const words: number[] = [];
-  const pairs: number[] = [];
-  const made = items.map(({ x, dy, shape }) => {
+  const listed: number[] = [];
+  const made = items.map(({ x, second, dy, shape }) => {
     const { rows, columns, steps } = productOf(shape);
     const parts = Math.ceil(steps / run);
     const partials = allocate([parts, rows * columns], { device });
-    pairs.push(patchesOf(maps, x, shape, STEP), maps.rows(dy.address, [dy.size / rows, rows], STEP));
-    words.push(...halvesOf(partials.address), ...halvesOf(device.table(toTable(shape))), tiles);
+    words.push(...halvesOf(partials.address), ...halvesOf(device.table(toTable(shape))));
+    words.push(tiles, listed.length, channelsOf(x));
+    listed.push(patchesOf(maps, x, shape, STEP), maps.rows(dy.address, [dy.size / rows, rows], STEP));
+    if (second) listed.push(patchesOf(maps, second, shape, STEP));
     tiles += tilesOf(tile, rows, columns) * parts;
     return partials;
   });
@@ -147,6 +155,6 @@ export function hopperWeightPartials(
   const sizes = [items.length, tiles, run];
   device
     .load(tile.module)
-    .conv_hopper_weight_gradients(hopperGridOf(device, tiles), maps.together(pairs), ...byValue, ...sizes);
+    .conv_hopper_weight_gradients(hopperGridOf(device, tiles), maps.together(listed), ...byValue, ...sizes);
   return made;
 }

@@ -69,6 +69,9 @@ export function outputShape({ batch, outputHeight, outputWidth, outputs }: ConvS
   return [batch, outputHeight, outputWidth, outputs];
 }
 
+/** The channels of a tensor [..., C]. */
+export const channelsOf = ({ shape }: Tensor): number => shape[shape.length - 1];
+
 /** Stride, padding and dilation, each [vertical, horizontal], and groups; by default 1, but no padding. */
 export interface Steps {
   strides?: readonly [number, number];

@@ -6,15 +6,15 @@ import { allocate } from '../../tensor/allocate.ts';
 import { keep } from '../../tensor/scope.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { inChunks, type ProductLaunch, productLaunchOf, productModules } from '../launch/product.ts';
+import { channelsInChunks, inChunks, type ProductLaunch, productLaunchOf, productModules } from '../launch/product.ts';
 import { halvesOf, inPieces, padTo } from '../launch/words.ts';
-import { hopperMaps } from './hopper.ts';
+import { hopperMaps, partsSuitHopper } from './hopper.ts';
 import { hopperWeightPartials, inLaunches } from './hopper_weight_gradients.ts';
-import { type ConvShape, toTable, weightShape } from './shape.ts';
+import { type ConvShape, channelsOf, toTable, weightShape } from './shape.ts';
 
 /** Words of a table passed by value, and words of one of its entries: see weight_gradients.cu. */
-const TABLE = 880;
-const WORDS = 11;
+const TABLE = 896;
+const WORDS = 14;
 
 type Names = 'conv_weight_gradients';
 
@@ -42,7 +42,8 @@ interface Planned<One extends Item> {
 /** Each item with its partial sums [parts, Cout kh kw Cin], f32, which the caller owns. */
 export function partialsOf<One extends Item>(items: readonly One[]): (One & { partials: Tensor })[] {
   const some = items.filter(({ gradient: { x, dy } }) => x.size > 0 && dy.size > 0);
-  const mapsOf = ({ gradient: { x, dy, shape } }: One) => hopperMaps(shape, [x, dy]);
+  const mapsOf = ({ gradient: { x, second, dy, shape } }: One) =>
+    partsSuitHopper(x, second) ? hopperMaps(shape, [x, second, dy]) : undefined;
   const hopper = some.filter(mapsOf);
   const maps = hopper.length > 0 ? mapsOf(hopper[0]) : undefined;
   const made = (group: readonly One[], partials: readonly Tensor[]) =>
@@ -90,16 +91,17 @@ function launchGroup(group: readonly Planned<Item>[]): Tensor[] {
   let blocks = 0;
   const made: Tensor[] = [];
   const words = group.flatMap(({ item, tiles, terms }) => {
-    const { x, dy, shape } = item.gradient;
-    const { channels, outputs } = shape;
+    const { x, second, dy, shape } = item.gradient;
+    const { outputs } = shape;
     const parts = Math.ceil(terms / run);
     const partials = allocate([parts, sizeOf(weightShape(shape))], { device: x.device });
     made.push(partials);
     const first = blocks;
     blocks += tiles * parts;
-    const chunked = (inChunks(dy, outputs) ? 1 : 0) + (inChunks(x, channels) ? 2 : 0);
-    const pointers = [x.address, dy.address, partials.address, x.device.table(toTable(shape))];
-    return [...pointers.flatMap(halvesOf), run, chunked, first];
+    const chunked = (inChunks(dy, outputs) ? 1 : 0) + (channelsInChunks(x, second) ? 2 : 0);
+    const pointers = [x, dy, partials].map(({ address }) => address);
+    pointers.push(x.device.table(toTable(shape)), second?.address ?? 0);
+    return [...pointers.flatMap(halvesOf), channelsOf(x), run, chunked, first];
   });
   const [{ launch }] = group;
   launch.kernels.conv_weight_gradients({ ...launch.launchGrid, grid: [blocks] }, ...padTo(words, TABLE), group.length);

@@ -107,3 +107,8 @@ export function productLaunchOf<Names extends string>(
 export function inChunks(x: Tensor, extent: number): boolean {
   return x.address % 16 === 0 && (extent * dtypes[x.dtype].bytes) % 16 === 0;
 }
+
+/** The same along the channels of an image [..., C], whose last channels may be in a second tensor. */
+export function channelsInChunks(x: Tensor, second?: Tensor): boolean {
+  return [x, second].every((part) => !part || inChunks(part, part.shape[part.rank - 1]));
+}

@@ -61,8 +61,11 @@ export class ResidualBlock extends Module {
     return scope(() => {
       const h = this.conv1.forward(this.activateAndResample(x), { add });
       const kept = normActivate(this.norm2, h, this.nonlinearity, this.dropout);
-      const resampled = this.applyResampling(Array.isArray(x) ? concat(x, 3) : x);
-      const residual = this.shortcut ? this.shortcut.forward(resampled) : resampled;
+      // A convolution reads the parts of x where they are.
+      const inParts = this.shortcut !== undefined && this.resample === 'none';
+      const input = Array.isArray(x) && !inParts ? concat(x, 3) : x;
+      const resampled = Array.isArray(input) ? input : this.applyResampling(input);
+      const residual = this.shortcut ? this.shortcut.forward(resampled) : (resampled as Tensor);
       return this.conv2.forward(kept, { residual, scale: this.scale });
     });
   }
