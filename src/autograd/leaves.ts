@@ -1,5 +1,7 @@
 // Where the gradients of leaves go: a sink takes them from the backward pass. This one adds to `grad`.
 import type { Device } from '../device/device.ts';
+import { dtypes } from '../tensor/dtype.ts';
+import { sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { arithmetic, type DeferredGradients } from './arithmetic.ts';
 import { type DeferredGradient, isExclusive } from './gradient_parts.ts';
@@ -49,7 +51,10 @@ export function accumulateInLeaves(): LeafSink {
 
 function addToLeaf(leaf: Tensor, gradient: Tensor): void {
   if (leaf.grad) {
-    arithmetic().accumulate(leaf.grad, gradient);
+    // On CUDA a recorded update may leave the old values.
+    if (leaf.grad.isCleared && leaf.device.kind === 'cuda' && sameShape(leaf.grad.shape, gradient.shape))
+      leaf.device.copy(leaf.grad.address, gradient.address, gradient.size * dtypes[gradient.dtype].bytes);
+    else arithmetic().accumulate(leaf.grad, gradient);
     leaf.grad.storage.markWritten();
     gradient.dispose();
   } else if (isExclusive(gradient)) {

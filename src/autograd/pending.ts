@@ -11,7 +11,7 @@ import type { Edge, GraphNode } from './graph.ts';
 
 /** Owns the parts of the gradients of every node that has not run its rule yet. */
 export class PendingGradients {
-  /** For each output of a node the parts whose sum is its gradient; at most one of them is plain. */
+  /** For each output of a node the parts whose sum is its gradient; at most one of them is plain, on CUDA two. */
   private readonly parts = new Map<GraphNode, GradientPart[][]>();
 
   /** Adds to the gradient of an output of `node`. Takes over ownership of `part`. */
@@ -23,9 +23,16 @@ export class PendingGradients {
     }
     const parts = arrived[output];
     if (part instanceof ScaledGradient && part.joined) for (const included of parts.splice(0)) included.dispose();
-    const plain = parts.findIndex(isPlain);
-    if (plain >= 0 && isPlain(part)) parts[plain] = new ScaledGradient(sumParts(parts[plain] as ScaledGradient, part));
-    else parts.push(part);
+    const plain = parts.filter(isPlain);
+    if (!isPlain(part) || plain.length < mostPlain(part)) {
+      parts.push(part);
+      return;
+    }
+    // In the order of arrival: the first two, or the one and the new one.
+    const [first, second = part] = plain;
+    const rest = parts.filter((one) => one !== first && one !== second);
+    const sum = new ScaledGradient(sumParts(first, second));
+    parts.splice(0, parts.length, sum, ...rest, ...(second === part ? [] : [part]));
   }
 
   /**
@@ -133,6 +140,9 @@ function combine(parts: GradientPart[], most: number): void {
   const scaled = parts as ScaledGradient[];
   while (scaled.length > most) scaled.splice(0, 2, new ScaledGradient(sumParts(scaled[0], scaled[1])));
 }
+
+/** On CUDA a rule may add two gradients to its own in one kernel: see BackwardContext.join. */
+const mostPlain = ({ tensor }: ScaledGradient) => (tensor.device.kind === 'cuda' ? 2 : 1);
 
 function isPlain(part: GradientPart): part is ScaledGradient {
   return part instanceof ScaledGradient && part.plain;

@@ -48,8 +48,9 @@ const definition: OptimizerDefinition<AdamOptions> = {
       moments: ['exp_avg', 'exp_avg_sq'],
       rate: ({ learningRate }) => learningRate,
       schedule: (step, rate, { beta1, beta2 }) => scheduleOf(step, { ...rate, beta1, beta2 }),
-      update({ moments: [firstMoment, secondMoment], ...tensors }, { beta1, beta2, epsilon, weightDecay }) {
-        const constants = { beta1, beta2, epsilon, weightDecay, zeroGradients: true };
+      update({ moments: [firstMoment, secondMoment], zeroGradients, ...tensors }, options) {
+        const { beta1, beta2, epsilon, weightDecay } = options;
+        const constants = { beta1, beta2, epsilon, weightDecay, zeroGradients };
         adamStep({ ...tensors, firstMoment, secondMoment }, constants);
       },
     },

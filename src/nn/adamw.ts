@@ -22,9 +22,9 @@ export function adamwRule<Options>(numbersOf: (options: Options) => Numbers): Up
       const { beta1, beta2, weightDecay } = numbersOf(options);
       return scheduleOf(step, { ...rate, beta1, beta2, weightDecay });
     },
-    update({ moments: [firstMoment, secondMoment], ...tensors }, options) {
+    update({ moments: [firstMoment, secondMoment], zeroGradients, ...tensors }, options) {
       const { beta1, beta2, epsilon } = numbersOf(options);
-      adamwStep({ ...tensors, firstMoment, secondMoment }, { beta1, beta2, epsilon, zeroGradients: true });
+      adamwStep({ ...tensors, firstMoment, secondMoment }, { beta1, beta2, epsilon, zeroGradients });
     },
   };
 }

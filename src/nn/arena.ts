@@ -83,6 +83,7 @@ export class ParameterArena {
       owner[key] = after;
     });
     this.refreshCopies();
+    this.markCleared();
   }
 
   /**
@@ -141,7 +142,13 @@ export class ParameterArena {
   zeroGradients(): void {
     const { device, address, size } = this.gradients;
     device.fill(address, size * 4, 0);
+    this.markCleared();
+  }
+
+  /** Notes that every gradient counts as 0: the next backward pass may write instead of adding. */
+  markCleared(): void {
     this.gradients.storage.markWritten();
+    for (const { gradient } of this.bound) gradient.isCleared = true;
   }
 
   /** Frees the buffers; views that others hold stay readable. */

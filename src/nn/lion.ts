@@ -39,8 +39,8 @@ const definition: OptimizerDefinition<LionOptions> = {
       moments: ['exp_avg'],
       rate: ({ learningRate }) => learningRate,
       schedule: (_, rate, { weightDecay }) => decayScheduleOf({ ...rate, weightDecay }),
-      update({ moments: [moment], ...tensors }, { beta1, beta2 }) {
-        lionStep({ ...tensors, moment }, { beta1, beta2, zeroGradients: true });
+      update({ moments: [moment], zeroGradients, ...tensors }, { beta1, beta2 }) {
+        lionStep({ ...tensors, moment }, { beta1, beta2, zeroGradients });
       },
     },
   ],

@@ -73,7 +73,7 @@ const muonRule: UpdateRule<MuonOptions> = {
   moments: ['momentum_buffer'],
   rate: ({ learningRate }) => learningRate,
   schedule: (_, rate, { weightDecay }) => decayScheduleOf({ ...rate, weightDecay }),
-  update({ moments: [moment], entries, ...tensors }, { momentum, nesterov, orthogonalSteps }) {
+  update({ moments: [moment], entries, zeroGradients, ...tensors }, { momentum, nesterov, orthogonalSteps }) {
     scope(() => {
       const { device, shape } = tensors.gradients;
       const direction = allocate(shape, { device });
@@ -84,7 +84,7 @@ const muonRule: UpdateRule<MuonOptions> = {
           const { address, size } = matrix;
           if (size > 0) device.copy(address, orthogonal(matrix, orthogonalSteps).address, 4 * size);
         });
-      muonStep({ ...tensors, moment, direction }, { momentum, zeroGradients: true });
+      muonStep({ ...tensors, moment, direction }, { momentum, zeroGradients });
     });
   },
 };

@@ -60,6 +60,16 @@ export interface PartTensors extends UpdateTensors {
   moments: readonly Tensor[];
   /** The parameters, with offsets from the start of the part. */
   entries: readonly ArenaEntry[];
+  /** Whether the update sets gradients to 0; otherwise they stay, and the next ones are written over them. */
+  zeroGradients: boolean;
+}
+
+/** What an update that is recorded does differently. */
+export interface RecordedUpdate {
+  /** On CUDA: f32; the update is skipped if one of these numbers is not finite, and the norm is NaN then. */
+  guard?: Tensor;
+  /** On CUDA: gradients are not set to 0, because the next backward pass writes over them; default false. */
+  keepGradients?: boolean;
 }
 
 /** How one kind of parameters is updated. */
@@ -90,7 +100,7 @@ interface Part<Options> {
   rule: UpdateRule<Options>;
   /** The options of its group. */
   group: GroupOptions<Options>;
-  tensors: Omit<PartTensors, 'norm'>;
+  tensors: Omit<PartTensors, 'norm' | 'zeroGradients'>;
 }
 
 /** The moment of all parameters of one rule. */
@@ -245,8 +255,8 @@ export abstract class Optimizer<Options extends OptimizerOptions = OptimizerOpti
    * finite.
    * @internal
    */
-  update(): Tensor {
-    return withoutInterruption(() => this.updateAll());
+  update(options: RecordedUpdate = {}): Tensor {
+    return withoutInterruption(() => this.updateAll(options));
   }
 
   /** Bytes of the weights and states. @internal */
@@ -288,11 +298,13 @@ export abstract class Optimizer<Options extends OptimizerOptions = OptimizerOpti
     this.arena.zeroGradients();
   }
 
-  private updateAll(): Tensor {
+  private updateAll({ guard, keepGradients = false }: RecordedUpdate): Tensor {
     const { arena, parts, options } = this;
-    using norm = globalNorm(arena.gradients, options.gradientClip);
-    for (const { rule, group, tensors } of parts) rule.update({ ...tensors, norm }, { ...options, ...group });
-    for (const { storage } of [arena.values, arena.gradients]) storage.markWritten();
+    using norm = globalNorm(arena.gradients, options.gradientClip, guard);
+    for (const { rule, group, tensors } of parts)
+      rule.update({ ...tensors, norm, zeroGradients: !keepGradients }, { ...options, ...group });
+    arena.values.storage.markWritten();
+    arena.markCleared();
     return view(norm, []);
   }
 

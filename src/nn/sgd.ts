@@ -39,8 +39,8 @@ const withMoments: UpdateRule<SGDOptions> = {
   moments: ['momentum_buffer'],
   rate: ({ learningRate }) => learningRate,
   schedule: (step, rate, { dampening }) => sgdScheduleOf(step, { ...rate, dampening }),
-  update({ moments: [moment = null], ...tensors }, { momentum, weightDecay, nesterov }) {
-    sgdStep({ ...tensors, moment }, { momentum, weightDecay, nesterov, zeroGradients: true });
+  update({ moments: [moment = null], zeroGradients, ...tensors }, { momentum, weightDecay, nesterov }) {
+    sgdStep({ ...tensors, moment }, { momentum, weightDecay, nesterov, zeroGradients });
   },
 };
 

@@ -93,6 +93,7 @@ export class Tensor {
   #requiresGrad = false;
   #grad: Tensor | null = null;
   #freed = false;
+  #clearedAt = -1;
 
   /** Takes over one reference to `storage`. @internal */
   constructor(storage: Storage, byteOffset: number, shape: Shape, dtype: Dtype) {
@@ -144,6 +145,15 @@ export class Tensor {
   /** The memory in which it is a window. @internal */
   get storage(): Storage {
     return this.#storage;
+  }
+
+  /** For a gradient: whether it counts as 0, because nothing has been added since its optimiser's update. @internal */
+  get isCleared(): boolean {
+    return this.#clearedAt === this.#storage.writes;
+  }
+
+  set isCleared(cleared: boolean) {
+    this.#clearedAt = cleared ? this.#storage.writes : -1;
   }
 
   /** First byte within the storage. @internal */

@@ -1,8 +1,10 @@
 /* Deferred gradients of leaves, many in one launch. A table passed by value has an entry of WORDS words for each; word FIRST of an
  * entry is its first block.
- *   leaf_gradients_add      target, target; terms, terms; n, count, FIRST, scale:  target [n] += scale sum of terms [count][n]
+ *   leaf_gradients_add      target, target; terms, terms; n, count, FIRST, scale:  target [n] += scale sum of terms [count][n],
+ *                           or if the highest bit of count is set target [n] = that sum
  *   leaf_gradients_rows     target, target; x, x; rows, columns, FIRST, run:       target [runs][columns] = sums of runs of rows
  */
+#include "several.cuh"
 #include "storage.cuh"
 
 #define WORDS 8
@@ -20,15 +22,41 @@ DEVICE const u32 *entry_of(const words<TABLE> &table, int entries) {
   return table.of + low * WORDS;
 }
 
+#define WRITTEN 0x80000000u
+#define FOUR 4
+
+/* A block has FOUR elements for each of its threads: neighbours, if they are aligned. */
 KERNEL leaf_gradients_add(const __grid_constant__ words<TABLE> table, int entries) {
   const u32 *e = entry_of(table, entries);
   float *target = address_in<float>(e);
   const float *terms = address_in<const float>(e + 2);
-  u32 n = e[4], count = e[5], i = (blockIdx.x - e[FIRST]) * blockDim.x + threadIdx.x;
-  if (i >= n) return;
-  double sum = 0;
-  for (u32 k = 0; k < count; k++) sum += (double)terms[(size_t)k * n + i];
-  target[i] += (float)(sum * (double)__uint_as_float(e[7]));
+  u32 n = e[4], count = e[5] & ~WRITTEN, first = (blockIdx.x - e[FIRST]) * blockDim.x * FOUR;
+  bool written = e[5] & WRITTEN;
+  double scale = __uint_as_float(e[7]);
+  if (n % FOUR == 0 && aligned<FOUR>(target) && aligned<FOUR>(terms)) {
+    u32 i = first + threadIdx.x * FOUR;
+    if (i >= n) return;
+    double sum[FOUR] = {};
+#pragma unroll 4
+    for (u32 k = 0; k < count; k++) {
+      several<float, FOUR> more = at_once<FOUR>(terms + (size_t)k * n + i);
+#pragma unroll
+      for (int j = 0; j < FOUR; j++) sum[j] += (double)more.of[j];
+    }
+    several<float, FOUR> all = {};
+    if (!written) all = at_once<FOUR>(target + i);
+#pragma unroll
+    for (int j = 0; j < FOUR; j++) all.of[j] += (float)(sum[j] * scale);
+    at_once<FOUR>(target + i) = all;
+    return;
+  }
+#pragma unroll 1
+  for (u32 i = first + threadIdx.x; i < min(n, first + blockDim.x * FOUR); i += blockDim.x) {
+    double sum = 0;
+#pragma unroll 1
+    for (u32 k = 0; k < count; k++) sum += (double)terms[(size_t)k * n + i];
+    target[i] = (written ? 0.0f : target[i]) + (float)(sum * scale);
+  }
 }
 
 KERNEL leaf_gradients_rows(const __grid_constant__ words<TABLE> table, int entries) {

@@ -18,6 +18,9 @@ import { bitsOf, halvesOf, inPieces, padTo } from '../launch/words.ts';
 const TABLE = 960;
 const WORDS = 8;
 const THREADS = 256;
+/** Elements of a thread of leaf_gradients_add, and the bit of its count that says that the target is not read. */
+const FOUR = 4;
+const WRITTEN = 2 ** 31;
 /** Rows that one thread adds. */
 const ROWS_RUN = 128;
 
@@ -27,8 +30,10 @@ const leafGradientModules = storageModules('kernels/inner/leaf_gradients.cu', {
 });
 
 /** The most bytes that deferred products keep alive, and the most that deferred sums of rows do. */
-const MOST_WAITING = 640 * 2 ** 20;
-const MOST_ROWS = 64 * 2 ** 20;
+const MOST_WAITING = 800 * 2 ** 20;
+const MOST_ROWS = 256 * 2 ** 20;
+/** The most bytes of terms that wait to be added; all those of the official networks do. */
+const MOST_TERMS = 768 * 2 ** 20;
 
 interface Waiting<Gradient extends DeferredGradient> {
   target: Tensor;
@@ -46,13 +51,15 @@ export class LeafGradients implements DeferredGradients {
     if (gradient instanceof SumOfTerms) this.terms.push({ target, gradient });
     else if (gradient instanceof SumOfRows) this.rows.push({ target, gradient });
     else this.products.push({ target, gradient: gradient as WeightProduct<ConvShape> });
-    if (bytesOf(this.rows) > MOST_ROWS) this.addRows();
-    if (Math.max(bytesOf(this.products), bytesOf(this.terms)) > MOST_WAITING) this.addProducts();
+    if (bytesOf(this.rows) > MOST_ROWS) this.sumRows();
+    if (bytesOf(this.products) > MOST_WAITING) this.multiply();
+    if (bytesOf(this.terms) > MOST_TERMS) this.addTerms();
   }
 
   flush(): void {
-    this.addRows();
-    this.addProducts();
+    this.sumRows();
+    this.multiply();
+    this.addTerms();
   }
 
   /** Frees the gradients that are still deferred; after a flush there are none. */
@@ -61,19 +68,25 @@ export class LeafGradients implements DeferredGradients {
     [this.terms, this.rows, this.products] = [[], [], []];
   }
 
-  /** Sums rows to terms, which are added together with the products. */
-  private addRows(): void {
+  /** Sums rows to terms. */
+  private sumRows(): void {
     this.terms.push(...sumsOfRows(this.rows));
     this.rows = [];
   }
 
-  private addProducts(): void {
-    const { products, terms } = this;
-    [this.products, this.terms] = [[], []];
+  /** Computes products, as terms. */
+  private multiply(): void {
+    const { products } = this;
+    this.products = [];
     for (const { target, gradient, partials } of partialsOf(products)) {
-      terms.push({ target, gradient: new SumOfTerms(partials, gradient.scale) });
+      this.terms.push({ target, gradient: new SumOfTerms(partials, gradient.scale) });
       gradient.dispose();
     }
+  }
+
+  private addTerms(): void {
+    const { terms } = this;
+    this.terms = [];
     addTerms(terms);
     for (const { gradient } of terms) gradient.dispose();
   }
@@ -108,16 +121,28 @@ function sumsOfRows(waiting: readonly Waiting<SumOfRows>[]): Waiting<SumOfTerms>
   return made;
 }
 
+/** Adds terms to their targets, one after the other for each target. The first that a zeroed target receives are written. */
 function addTerms(waiting: readonly Waiting<SumOfTerms>[]): void {
-  const entries = waiting
-    .filter(({ target }) => target.size > 0)
-    .map(({ target, gradient: { terms, scale } }) => ({
-      pointers: [target.address, terms.address],
-      sizes: [target.size, terms.size / target.size],
-      last: bitsOf(scale),
-      threads: target.size,
-    }));
-  if (entries.length > 0) launchInTables(waiting[0].target.device, 'f32', 'leaf_gradients_add', entries);
+  const rounds: Map<Tensor, SumOfTerms>[] = [];
+  for (const { target, gradient } of waiting) {
+    if (target.size === 0) continue;
+    const round = rounds.find((one) => !one.has(target));
+    if (round) round.set(target, gradient);
+    else rounds.push(new Map([[target, gradient]]));
+  }
+  for (const round of rounds) {
+    const entries = [...round].map(([target, { terms, scale }]) => {
+      const written = target.isCleared ? WRITTEN : 0;
+      target.isCleared = false;
+      return {
+        pointers: [target.address, terms.address],
+        sizes: [target.size, terms.size / target.size + written],
+        last: bitsOf(scale),
+        threads: Math.ceil(target.size / FOUR),
+      };
+    });
+    launchInTables(waiting[0].target.device, 'f32', 'leaf_gradients_add', entries);
+  }
 }
 
 interface Entry {

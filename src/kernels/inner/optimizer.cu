@@ -17,11 +17,19 @@ KERNEL optimizer_norm_runs(const float *x, double *partial, int n, int runs) {
 }
 
 /* norm[0] = sqrt(sum partial), and norm[1] = the factor that clips it to max_norm: max_norm / (norm + 1e-6), at most 1, as in
- * torch.nn.utils.clip_grad_norm_. If max_norm < 0, nothing is clipped. One warp. */
-KERNEL optimizer_norm(const double *partial, float *norm, int runs, double max_norm) {
+ * torch.nn.utils.clip_grad_norm_. If max_norm < 0, nothing is clipped. The norm is NaN if one of the `guards` numbers of guard is not
+ * finite. One block. */
+KERNEL optimizer_norm(const double *partial, float *norm, int runs, double max_norm, const float *guard, int guards) {
+  __shared__ double sums[WARP];
   double sum = 0;
-  for (int run = lane_number(); run < runs; run += WARP) sum += partial[run];
+  for (int run = (int)threadIdx.x; run < runs; run += (int)blockDim.x) sum += partial[run];
+  for (int i = (int)threadIdx.x; i < guards; i += (int)blockDim.x)
+    if (!isfinite(guard[i])) sum += (double)__int_as_float(0x7FFFFFFF);
   sum = warp_sum(sum);
+  if (lane_number() == 0) sums[threadIdx.x / WARP] = sum;
+  __syncthreads();
+  if (threadIdx.x >= WARP) return;
+  sum = warp_sum(lane_number() < (int)blockDim.x / WARP ? sums[lane_number()] : 0.0);
   if (lane_number() != 0) return;
   double root = sqrt(sum);
   norm[0] = (float)root;

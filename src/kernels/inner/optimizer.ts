@@ -2,7 +2,7 @@
 import { cudaModule, kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { oneWarp, perElement, perWarp, runFlag, runsOf } from '../launch/grid.ts';
+import { oneBlock, perElement, perWarp, runFlag, runsOf } from '../launch/grid.ts';
 
 const BETAS = 'f32 f32 f32 f32 f32 f32';
 const SCHEDULE = 'ptr ptr i32';
@@ -35,7 +35,7 @@ const cudaKernels = cudaModule(
   'kernels/inner/optimizer.cu',
   {
     optimizer_norm_runs: 'ptr ptr i32 i32',
-    optimizer_norm: 'ptr ptr i32 f64',
+    optimizer_norm: 'ptr ptr i32 f64 ptr i32',
     optimizer_muon_direction: DIRECTION,
     ...signatures(' ptr'),
   },
@@ -45,8 +45,9 @@ const cudaKernels = cudaModule(
 /**
  * f32 [2]: the Euclidean norm of all elements, and the factor that clips it to `maxNorm`, as in
  * `torch.nn.utils.clip_grad_norm_`. If `maxNorm` is negative, nothing is clipped and the factor is 1.
+ * @param guard f32, on CUDA: if one of its elements is not finite, the norm is NaN
  */
-export function globalNorm(x: Tensor, maxNorm: number): Tensor {
+export function globalNorm(x: Tensor, maxNorm: number, guard?: Tensor): Tensor {
   const { device, size } = x;
   const norm = allocate([2], { device });
   if (device.kind === 'cuda') {
@@ -55,7 +56,8 @@ export function globalNorm(x: Tensor, maxNorm: number): Tensor {
     // Two 32-bit elements hold one double.
     using partial = allocate([2 * runs], { device });
     kernels.optimizer_norm_runs(perWarp(runs), x.address, partial.address, size, runs);
-    kernels.optimizer_norm(oneWarp, partial.address, norm.address, runs, maxNorm);
+    const guards = [guard?.address ?? 0, guard?.size ?? 0];
+    kernels.optimizer_norm(oneBlock, partial.address, norm.address, runs, maxNorm, ...guards);
   } else {
     const kernels = device.load(optimizerKernels);
     using partial = allocate([kernels.optimizer_norm_scratch(size) / 4], { device });

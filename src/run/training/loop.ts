@@ -6,9 +6,9 @@ import { optimizerKind } from '../../nn/optimizer.ts';
 import { runOptions, unetKind } from '../arguments.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Objective } from './objective.ts';
-import { BatchUpdate, type UpdateOptions, type UpdateResult } from './update.ts';
+import { BatchUpdate, type PendingUpdate, type UpdateOptions } from './update.ts';
 
-interface LoopOptions extends UpdateOptions {
+interface LoopOptions extends Omit<UpdateOptions, 'ahead'> {
   /** First step, and the step at which to stop, exclusive. */
   from: number;
   total: number;
@@ -16,6 +16,11 @@ interface LoopOptions extends UpdateOptions {
   signal?: AbortSignal;
   /** Called after each update; the loop waits for its promise, so that records are written in order. */
   onStep?: (step: TrainingStep) => void | Promise<void>;
+  /**
+   * Whether the step after this one may be launched before onStep has been called for this one, which then must not use
+   * the network; default: never. Only CUDA devices do so, once steps are recorded.
+   */
+  mayRunAhead?: (step: number) => boolean;
 }
 
 const arraysKind = kind('a list of arrays', Array.isArray);
@@ -37,6 +42,7 @@ const optionKinds: OptionKinds<LoopOptions> = {
   signal: runOptions.signal,
   onNotice: runOptions.onNotice,
   onStep: kinds.callback,
+  mayRunAhead: kinds.callback,
 };
 const required = ['model', 'optimizer', 'objective', 'device', 'batchSize', 'from', 'total'] as const;
 
@@ -60,6 +66,15 @@ export function wasAborted(signal: AbortSignal | undefined, error: unknown): boo
   return signal?.aborted === true && error === signal.reason;
 }
 
+/** A step that has been launched and whose figures have not been read. */
+interface Launched {
+  step: number;
+  /** When it began, in milliseconds, and how much of its time went into data. */
+  start: number;
+  dataSeconds: number;
+  figures: PendingUpdate;
+}
+
 /**
  * Runs the steps from `from` to `total`.
  * @returns the next step to run: `total`, or less if `signal` was aborted. A step that is interrupted by the signal
@@ -67,28 +82,46 @@ export function wasAborted(signal: AbortSignal | undefined, error: unknown): boo
  */
 export async function trainingLoop(options: LoopOptions): Promise<number> {
   const checked = checkOptions('trainingLoop', options, optionKinds, required);
-  const { model, objective, from, total, batchSize, signal } = checked;
+  const { model, objective, from, total, batchSize, signal, mayRunAhead } = checked;
   model.train();
-  using update = new BatchUpdate(checked);
+  using update = new BatchUpdate({ ...checked, ahead: mayRunAhead !== undefined });
+  let reported = -Infinity;
+  let pending: Launched | undefined;
+  const report = async ({ step, start, dataSeconds, figures }: Launched) => {
+    const result = figures();
+    const now = performance.now();
+    const seconds = (now - Math.max(start, reported)) / 1000;
+    reported = now;
+    const shares = { imagesPerSecond: batchSize / seconds, dataShare: Math.min(1, dataSeconds / seconds) };
+    await checked.onStep?.({ step, total, ...shares, ...result });
+  };
+  const reportPending = async () => {
+    const last = pending;
+    pending = undefined;
+    if (last) await report(last);
+  };
   for (let step = from; step < total; step++) {
     // Lets signals and timers run, because steps block the event loop.
     await nextTurn();
-    if (signal?.aborted) return step;
     const start = performance.now();
     let dataSeconds = 0;
-    let result: UpdateResult;
+    let figures: PendingUpdate;
     try {
+      signal?.throwIfAborted();
       const arrays = await unlessAborted(objective.fetch(step), signal);
       checkArgument('trainingLoop', 'what fetch returns', arrays, arraysKind);
       dataSeconds = (performance.now() - start) / 1000;
-      result = update.run(step, arrays);
+      figures = update.launch(step, arrays);
     } catch (error) {
+      // What failed here came after the step before.
+      await reportPending();
       if (wasAborted(signal, error)) return step;
       throw error;
     }
-    const seconds = (performance.now() - start) / 1000;
-    const shares = { imagesPerSecond: batchSize / seconds, dataShare: dataSeconds / seconds };
-    await checked.onStep?.({ step, total, ...shares, ...result });
+    await reportPending();
+    const launched = { step, start, dataSeconds, figures };
+    if (update.runsAhead && step + 1 < total && mayRunAhead?.(step)) pending = launched;
+    else await report(launched);
   }
   return total;
 }

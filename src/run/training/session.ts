@@ -254,6 +254,8 @@ async function session(options: Session): Promise<TrainResult> {
 
   const due = (step: number, frequency: number) => step > 0 && step % frequency === 0;
   const isPictured = (step: number) => due(step, every.snapshot_freq) || step === last;
+  const isEvaluated = (step: number) => isPictured(step) || step % every.eval_freq === 0;
+  const isSaved = (step: number) => due(step, every.snapshot_freq_for_preemption) && step < last;
   /** Samples and evaluates a step, then logs it, so that its line includes the results of the evaluation. */
   const evaluateAndRecord = async (info: TrainingStep) => {
     const { step } = info;
@@ -282,16 +284,17 @@ async function session(options: Session): Promise<TrainResult> {
       total,
       signal,
       onNotice: options.onNotice,
+      mayRunAhead: (step) => !isEvaluated(step) && !isSaved(step),
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
         peakMemory = Math.max(peakMemory, device.memory().highWater);
         const { step } = info;
         done = step + 1;
-        const evaluated = isPictured(step) || step % every.eval_freq === 0;
+        const evaluated = isEvaluated(step);
         if (!evaluated) await journal.step(info);
         options.onStep?.(info);
         if (evaluated) await evaluateAndRecord(info);
-        if (due(step, every.snapshot_freq_for_preemption) && step < last && !unevaluated) await saveState(step + 1);
+        if (isSaved(step) && !unevaluated) await saveState(step + 1);
       },
     });
     const stopped = steps < total || unevaluated !== undefined;

@@ -3,11 +3,11 @@
 // recorded after the first step and then replayed.
 
 import { checkFinite } from '../../autograd/mode.ts';
-import type { Device, Recording } from '../../device/device.ts';
+import type { Device, LateReads, Recording } from '../../device/device.ts';
 import { NonFiniteError, RecordingError, ValueError } from '../../errors.ts';
 import type { Optimizer } from '../../nn/optimizer.ts';
 import type { UNet } from '../../nn/unet.ts';
-import { empty, full } from '../../tensor/create.ts';
+import { full, zeros } from '../../tensor/create.ts';
 import { keep, scope } from '../../tensor/scope.ts';
 import { requireTensor, type Tensor } from '../../tensor/tensor.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
@@ -24,10 +24,21 @@ export interface UpdateOptions {
   accumulation?: number;
   /** Reports why a step cannot be recorded; steps then run op by op. */
   onNotice?: (text: string) => void;
+  /**
+   * Whether a step may be launched before the figures of the step before it have been read. Where they turn out not to
+   * be finite, that later step has changed nothing.
+   */
+  ahead?: boolean;
 }
 
 /** The figures of an update. */
 export type UpdateResult = Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'>;
+
+/**
+ * Waits for a launched update and returns its figures. It must be called before the update after the next is launched.
+ * @throws NonFiniteError as `run` does
+ */
+export type PendingUpdate = () => UpdateResult;
 
 export class BatchUpdate {
   private readonly options: UpdateOptions;
@@ -43,12 +54,14 @@ export class BatchUpdate {
   private readonly cotangent: Tensor;
   /** The loss of each part, followed by the gradient norm. */
   private readonly results: Tensor;
+  /** How `results` are read if steps may run ahead. */
+  private readonly reads: LateReads | undefined;
   /** undefined before the first step, 'none' if steps run op by op. */
   private recording: Recording | 'none' | undefined;
 
   /** @throws ValueError if the batch cannot be divided into equal parts */
   constructor(options: UpdateOptions) {
-    const { objective, device, batchSize, accumulation = 1 } = options;
+    const { objective, device, batchSize, accumulation = 1, ahead = false } = options;
     this.options = options;
     this.partSize = batchSize / accumulation;
     if (!Number.isInteger(this.partSize))
@@ -57,8 +70,14 @@ export class BatchUpdate {
     this.share = this.partSize / batchSize;
     this.batch = new DeviceBatch(batchSize, objective.shapes, device);
     this.cotangent = keep(full([], this.share, { device }));
-    this.results = keep(empty([accumulation + 1], { device }));
+    this.results = keep(zeros([accumulation + 1], { device }));
+    this.reads = ahead ? device.lateReads?.(4 * (accumulation + 1)) : undefined;
     options.model.dropoutState.origin = this.batch.origin;
+  }
+
+  /** Whether a launched update may still be pending when the next is launched. */
+  get runsAhead(): boolean {
+    return this.reads !== undefined && this.recording !== undefined && this.recording !== 'none';
   }
 
   /**
@@ -68,6 +87,11 @@ export class BatchUpdate {
    * between two kernels throws, the network keeps the weights of the step before
    */
   run(step: number, arrays: readonly Float32Array[]): UpdateResult {
+    return this.launch(step, arrays)();
+  }
+
+  /** Enqueues the update of a step; the first is also waited for. @throws like `run`, for the first step */
+  launch(step: number, arrays: readonly Float32Array[]): PendingUpdate {
     const { optimizer } = this.options;
     const { learningRate } = optimizer;
     this.batch.load(step, arrays);
@@ -83,20 +107,40 @@ export class BatchUpdate {
       optimizer.abandon();
       throw error;
     }
-    const values = Array.from(this.results.dataSync());
+    const read = this.runsAhead ? this.reads?.read(this.results.address) : undefined;
+    const pending = () => {
+      const values = Array.from(read ? new Float32Array(read().buffer) : this.results.dataSync());
+      return this.figuresOf(values, { step, arrays, learningRate });
+    };
+    if (!first) return pending;
+    const figures = pending();
+    // Recorded after a first step op by op, which has compiled and allocated everything outside the recording.
+    this.recording = this.record(device.memory().highWater - live);
+    return () => figures;
+  }
+
+  /** @throws NonFiniteError */
+  private figuresOf(
+    values: number[],
+    { step, arrays, learningRate }: { step: number; arrays: readonly Float32Array[]; learningRate: number },
+  ): UpdateResult {
     const gradientNorm = values.pop() as number;
     const loss = values.reduce((sum, value) => sum + value * this.share, 0);
+    const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm);
+    if (!finite && this.reads) {
+      // A later step may have been launched: it was skipped, but its batch is on the device.
+      this.batch.load(step, arrays);
+      this.results.write(new Float32Array(this.results.size));
+    }
     if (!Number.isFinite(loss)) throw this.nonFinite(`the loss is ${loss}`, step);
     if (!Number.isFinite(gradientNorm)) throw this.nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
-    // Recorded after a first step op by op, which has compiled and allocated everything outside the recording.
-    if (first) this.recording = this.record(device.memory().highWater - live);
     return { loss, learningRate, gradientNorm };
   }
 
   private record(expectedBytes: number): Recording | 'none' {
     const { device, onNotice } = this.options;
     try {
-      return device.record(() => this.work(), expectedBytes);
+      return device.record(() => this.work(device.kind === 'cuda'), expectedBytes);
     } catch (error) {
       if (!(error instanceof RecordingError)) throw error;
       onNotice?.(`steps run op by op, which is slower: ${error.message}`);
@@ -104,7 +148,8 @@ export class BatchUpdate {
     }
   }
 
-  private work(): void {
+  /** @param keepGradients whether the gradients of the step stay where the next step's are written */
+  private work(keepGradients = false): void {
     const { device, optimizer } = this.options;
     this.parts.forEach((first, i) => {
       scope(() => {
@@ -113,7 +158,11 @@ export class BatchUpdate {
         loss.backward(this.cotangent);
       });
     });
-    scope(() => device.copy(this.results.address + 4 * this.parts.length, optimizer.update().address, 4));
+    // The update is skipped if the losses of this step or the norm of the step before are not finite.
+    const guard = this.reads && this.results;
+    scope(() =>
+      device.copy(this.results.address + 4 * this.parts.length, optimizer.update({ guard, keepGradients }).address, 4),
+    );
   }
 
   private loss(first: number): Tensor {
@@ -139,11 +188,14 @@ export class BatchUpdate {
   }
 
   [Symbol.dispose](): void {
+    const { arena } = this.options.optimizer;
+    if (this.recording && !arena.gradients.disposed) arena.zeroGradients();
     if (this.recording !== 'none') this.recording?.[Symbol.dispose]();
     const { dropoutState } = this.options.model;
     if (dropoutState.origin === this.batch.origin) dropoutState.origin = undefined;
     this.batch[Symbol.dispose]();
     this.cotangent.dispose();
     this.results.dispose();
+    this.reads?.[Symbol.dispose]();
   }
 }
