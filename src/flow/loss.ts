@@ -3,6 +3,7 @@
 import { checkArgument, checkOptions, kinds, type OptionKinds, refuseExtra, refuseInert } from '../arguments.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { add, mul, sqrt, square, sub } from '../kernels/elementwise.ts';
+import { straightPath } from '../kernels/inner/flow_inputs.ts';
 import { mse } from '../kernels/loss.ts';
 import { reshape } from '../kernels/movement.ts';
 import { checkOperands } from '../kernels/op.ts';
@@ -128,12 +129,13 @@ export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossO
       'x1 and x0 of one shape [N, ...] and t [N]',
       [x1, x0, t].map(({ shape }) => formatShape(shape)).join(', '),
     );
-  const v = checkVelocity(velocity(input ?? interpolate(x0, x1, t), t), x1);
+  const path = input || distance ? undefined : straightPath(x0, x1, t);
+  const v = checkVelocity(velocity(input ?? path?.point ?? interpolate(x0, x1, t), t), x1);
   if (distance) {
     const measured: unknown = distance(v, x0, x1, t);
     requireTensor('rectifiedFlowLoss', measured, 'a distance that returns a loss tensor');
     return measured;
   }
-  const error = mse(v, sub(x1, x0));
+  const error = mse(v, path?.direction ?? sub(x1, x0));
   return reduceMean ? error : mul(error, x1.size / x1.shape[0] / 2);
 }

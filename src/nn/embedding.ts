@@ -2,6 +2,7 @@
 // network.
 import { checkArgument, checkArguments, kind, kinds, refuseExtra, requireWhole } from '../arguments.ts';
 import { cos, log, mul, sin } from '../kernels/elementwise.ts';
+import { sinusoids } from '../kernels/inner/flow_inputs.ts';
 import { concat, reshape } from '../kernels/movement.ts';
 import { constant } from '../tensor/constant.ts';
 import { requireTensor, type Tensor } from '../tensor/tensor.ts';
@@ -32,6 +33,8 @@ export function sinusoidalEmbedding(labels: Tensor, dim: number, ...extra: unkno
       Math.exp(Math.fround(i * Math.fround(-Math.log(10000) / (half - 1)))),
     ),
   );
+  const together = sinusoids(labels, frequencies);
+  if (together) return together;
   const angles = mul(reshape(labels, [-1, 1]), frequencies);
   return concat([sin(angles), cos(angles)], 1);
 }
