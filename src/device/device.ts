@@ -21,6 +21,15 @@ export interface Recording extends Disposable {
   replay(): void;
 }
 
+/** Reads of some bytes of device memory that do not wait for work which is enqueued after them. */
+export interface LateReads extends Disposable {
+  /**
+   * Enqueues a read.
+   * @returns a function that waits for it and returns the bytes; it must be called before `read` has been called two more times
+   */
+  read(address: number): () => Uint8Array;
+}
+
 export interface CompileProgress {
   done: number;
   total: number;
@@ -110,6 +119,11 @@ export interface Device {
   upload(address: number, source: HostArray): void;
   /** Copies from the device to the host after all enqueued work is done. @internal */
   download(address: number, target: HostArray): void;
+  /**
+   * Memory for reads of `bytes` that return their values later. Absent where work is done when it is enqueued.
+   * @internal
+   */
+  lateReads?(bytes: number): LateReads;
   /** Copies within the device. @internal */
   copy(target: number, source: number, bytes: number): void;
   /** Sets every byte to `byte`. @internal */
@@ -146,6 +160,13 @@ export interface Device {
    * @internal
    */
   time?(work: () => void): number;
+  /**
+   * Median milliseconds of each kernel that `work` enqueues, recorded and replayed; gaps are included. Absent where the host's clock
+   * suffices.
+   * @throws RecordingError like `record`
+   * @internal
+   */
+  profile?(work: () => void, replays: number): { kernel: string; milliseconds: number }[];
   /** Waits for all work enqueued so far. */
   synchronize(): Promise<void>;
   /** Memory that all tensors of this thread use on this device. */

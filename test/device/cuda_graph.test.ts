@@ -44,6 +44,51 @@ function read(device: CudaDevice, address: number, count: number): number[] {
   return [...values];
 }
 
+test('the time of each kernel of recorded work', () => {
+  using device = new CudaDevice(0);
+  const { scale } = device.load(module);
+  const [x, factor, y] = [
+    floats(device, new Array(4096).fill(1)),
+    floats(device, [3]),
+    floats(device, new Array(4096).fill(0)),
+  ];
+  const work = (sizes: readonly number[]) => () => {
+    for (const n of sizes) scale({ grid: [n / 32], block: [32] }, y, x, factor, n);
+    device.copy(x, x + 4 * 2048, 16);
+  };
+  const times = device.profile(work([32, 4096, 32]), 5);
+  expect(times.map(({ kernel }) => kernel)).toEqual(['scale', 'scale', 'scale']);
+  const [short, long] = times.map(({ milliseconds }) => milliseconds);
+  expect(short).toBeGreaterThan(0);
+  // 128 blocks instead of one; the emulated card runs them one after the other.
+  expect(long).toBeGreaterThan(4 * short);
+  // Kernels are not marked afterwards.
+  const again = device.record(work([32]));
+  again.replay();
+  again[Symbol.dispose]();
+  expect(device.profile(() => {}, 3)).toEqual([]);
+  expect(() => device.profile(() => device.upload(x, new Float32Array(1)), 3)).toThrow(RecordingError);
+});
+
+test('late reads return the values at their place in the queue', () => {
+  using device = new CudaDevice(0);
+  const address = floats(device, [1, 2]);
+  const reads = device.lateReads(8);
+  const values = () => {
+    const finish = reads.read(address);
+    return () => [...new Float32Array(finish().buffer)];
+  };
+  const first = values();
+  device.upload(address, Float32Array.of(3, 4));
+  const second = values();
+  device.upload(address, Float32Array.of(5, 6));
+  expect(first()).toEqual([1, 2]);
+  expect(second()).toEqual([3, 4]);
+  expect(values()()).toEqual([5, 6]);
+  expect(() => device.record(() => reads.read(address))).toThrow(RecordingError);
+  reads[Symbol.dispose]();
+});
+
 describe.each([true, false])('with caching %s', (caching) => {
   test('each replay runs the recorded work on the current contents of memory, in private memory', () => {
     using device = new CudaDevice(0, { caching });
@@ -220,6 +265,24 @@ describe('driver objects', () => {
     new Graph(driver, stream, () => {})[Symbol.dispose]();
     driver.call('cuMemFree_v2', address);
   });
+  test('events recorded in a graph are stamped at each replay, other events of a capture never', () => {
+    driver.enter(context.handle);
+    using stream = new Stream(driver);
+    const [start, end, plain] = [new Event(driver, true), new Event(driver, true), new Event(driver, true)];
+    const graph = new Graph(driver, stream, () => {
+      start.recordInGraph(stream);
+      plain.record(stream);
+      end.recordInGraph(stream);
+    });
+    refused(/INVALID_HANDLE/, () => end.since(start));
+    graph.replay();
+    stream.wait();
+    expect(end.since(start)).toBeGreaterThanOrEqual(0);
+    refused(/INVALID_HANDLE/, () => plain.since(start));
+    graph[Symbol.dispose]();
+    for (const event of [start, end, plain]) event[Symbol.dispose]();
+  });
+
   test('measures the time between two events, and refuses destroyed handles', () => {
     driver.enter(context.handle);
     using stream = new Stream(driver);

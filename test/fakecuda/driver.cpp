@@ -521,6 +521,21 @@ EXPORT int cuEventRecord(Event *event, Stream *stream) {
   return SUCCESS;
 }
 
+/* Flag 1: in a capture, a node that records the event at each replay. */
+EXPORT int cuEventRecordWithFlags(Event *event, Stream *stream, unsigned flags) {
+  if (flags > 1) return INVALID_VALUE;
+  if (!flags || !stream || !stream->capture) return cuEventRecord(event, stream);
+  ENTER_CONTEXT
+  CHECK_STREAM(stream)
+  if (!events.count(event)) return INVALID_HANDLE;
+  return enqueue(stream, [=] {
+    if (!events.count(event)) return ILLEGAL_ADDRESS;
+    event->recorded = true;
+    event->time = now();
+    return SUCCESS;
+  });
+}
+
 EXPORT int cuEventSynchronize(Event *event) {
   ENTER_CONTEXT
   if (!events.count(event)) return INVALID_HANDLE;

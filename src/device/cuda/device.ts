@@ -6,6 +6,7 @@ import {
   type CompileProgress,
   type Device,
   type HostArray,
+  type LateReads,
   type MemoryFigures,
   type Precision,
   type Recording,
@@ -21,8 +22,10 @@ import { Tables } from '../tables.ts';
 import { chooseTarget, HOPPER } from './architecture.ts';
 import { CudaCompiler } from './compiler.ts';
 import { GraphRecorder } from './graph_recorder.ts';
+import { CudaLateReads } from './late_reads.ts';
 import { bindKernel, type CudaLauncher } from './launcher.ts';
 import { type CudaAllocator, openAllocator } from './memory.ts';
+import { type KernelTime, profile } from './profile.ts';
 import { Staging } from './staging.ts';
 import { CudaTensorMaps } from './tensor_maps.ts';
 
@@ -121,6 +124,14 @@ export class CudaDevice implements Device {
     this.stream.download(target, address);
   }
 
+  lateReads(bytes: number): LateReads {
+    this.enter();
+    return new CudaLateReads(this.driver, this.stream, bytes, () => {
+      this.enter();
+      this.recorder.refuse('reading a value');
+    });
+  }
+
   copy(target: number, source: number, bytes: number): void {
     if (bytes === 0) return;
     this.enter();
@@ -195,6 +206,11 @@ export class CudaDevice implements Device {
     end.record(this.stream);
     end.wait();
     return end.since(start);
+  }
+
+  profile(work: () => void, replays: number): KernelTime[] {
+    this.enter();
+    return profile(this.driver, this.stream, (enqueue) => this.record(enqueue), work, replays);
   }
 
   async synchronize(): Promise<void> {

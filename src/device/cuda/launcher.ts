@@ -89,6 +89,7 @@ export function bindKernel(
     words[6] = shared;
     try {
       driver.launch(config, kernel, config + 8 * table);
+      stream.onLaunch?.(name);
     } catch (cause) {
       const launch = `grid ${grid.join(' x ')}, block ${block.join(' x ')}, ${shared} bytes of shared memory`;
       throw new DeviceError(`${name} (${launch}) was not launched: ${(cause as Error).message}`, { cause });

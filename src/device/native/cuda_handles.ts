@@ -5,6 +5,8 @@ import { memoryView } from './loader.ts';
 /** Values of CUstreamCaptureMode: which calls a capture forbids, and on which threads. */
 const CAPTURE = { threadLocal: 1, relaxed: 2 } as const;
 const EVENT_WITHOUT_TIME = 2;
+/** A value of CUevent_record_flags: in a capture, the event becomes a node of the graph, and each replay records it. */
+const RECORD_EXTERNAL = 1;
 
 /** An event in a stream, which the host or another stream can wait for. */
 export class Event {
@@ -19,6 +21,11 @@ export class Event {
 
   record(stream: Stream): void {
     this.driver.call('cuEventRecord', this.handle, stream.handle);
+  }
+
+  /** While a graph is captured: records the event at this place in each replay. */
+  recordInGraph(stream: Stream): void {
+    this.driver.call('cuEventRecordWithFlags', this.handle, stream.handle, RECORD_EXTERNAL);
   }
 
   /** Blocks until all work before the event is done; returns at once if the event was not recorded yet. */

@@ -35,6 +35,7 @@ const functions = {
   cuEventCreate: 'array u32 -> i32',
   cuEventDestroy_v2: 'ptr -> i32',
   cuEventRecord: 'ptr ptr -> i32',
+  cuEventRecordWithFlags: 'ptr ptr u32 -> i32',
   cuEventSynchronize: 'ptr -> i32',
   cuEventElapsedTime: 'array ptr ptr -> i32',
   cuStreamWaitEvent: 'ptr ptr u32 -> i32',
@@ -278,6 +279,8 @@ export class Stream {
   readonly handle: number;
   /** The last enqueued kernel, for messages. */
   lastKernel = '';
+  /** Called after a kernel has been enqueued. */
+  onLaunch: ((kernel: string) => void) | undefined;
   private readonly driver: Driver;
 
   constructor(driver: Driver) {

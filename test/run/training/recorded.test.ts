@@ -26,6 +26,8 @@ interface Run {
   calls: string[][];
   notices: string[];
   memory: number[];
+  /** What trainingLoop returned. */
+  next: number;
 }
 
 async function train(
@@ -33,17 +35,23 @@ async function train(
   total: number,
   values: Record<string, unknown> = {},
   change: (objective: Objective) => Objective = (objective) => objective,
+  more: Pick<Parameters<typeof trainingLoop>[0], 'mayRunAhead' | 'signal'> & {
+    onStep?: (step: number) => void;
+    weights?: Float32Array[];
+  } = {},
 ): Promise<Run> {
   const small = { 'model.nf': 8, 'model.dropout': 0.1, 'training.batch_size': 8, 'optim.warmup': 5 };
   const config = await configWith('digits', { ...small, ...values });
   const { model, optimizer } = trainingState(config, device);
   const { batch_size: batchSize, accumulation } = config.training;
-  const run: Run = { steps: [], calls: [], notices: [], memory: [] };
+  const run: Run = { steps: [], calls: [], notices: [], memory: [], next: 0 };
+  const { onStep, weights, ...options } = more;
   const log = join(folder, `calls-${Math.random()}`);
   vi.stubEnv('FAKECUDA_CALLS', log);
   let read = 0;
   try {
-    await trainingLoop({
+    run.next = await trainingLoop({
+      ...options,
       model,
       optimizer,
       device,
@@ -55,6 +63,7 @@ async function train(
       onNotice: (text) => run.notices.push(text),
       onStep: (step) => {
         run.steps.push(step);
+        onStep?.(step.step);
         run.memory.push(device.memory().live);
         const calls = existsSync(log) ? readFileSync(log, 'utf8').split('\n').slice(0, -1) : [];
         run.calls.push(calls.slice(read));
@@ -63,6 +72,7 @@ async function train(
     });
   } finally {
     vi.unstubAllEnvs();
+    weights?.push(optimizer.arena.values.dataSync() as Float32Array);
     optimizer.dispose();
     model.dispose();
   }
@@ -132,6 +142,71 @@ describe.runIf(card !== undefined)('on the card', () => {
     await expect(losses).rejects.toThrow(NonFiniteError);
     await expect(losses).rejects.toThrow(/the loss is NaN at step 2: \[div\] produced \d+ non-finite/);
   }, 120_000);
+
+  describe('a step that is launched before the figures of the step before are read', () => {
+    const mayRunAhead = () => true;
+    const figures = ({ steps }: Run) =>
+      steps.map(({ step, loss, gradientNorm, learningRate }) => [step, loss, gradientNorm, learningRate]);
+    /** How often a graph is launched while one is running. */
+    const overlaps = ({ calls }: Run) => {
+      let [running, count] = [0, 0];
+      for (const call of calls.flat()) {
+        if (call === 'cuGraphLaunch' && running++ > 0) count++;
+        if (call === 'cuEventSynchronize') running--;
+        if (call === 'cuStreamSynchronize') running = 0;
+      }
+      return count;
+    };
+
+    it('gives the same figures and weights', async () => {
+      const weights: Float32Array[] = [];
+      const apart = await train(device, 6, {}, undefined, { weights });
+      const ahead = await train(device, 6, {}, undefined, { mayRunAhead, weights });
+      expect(figures(ahead)).toEqual(figures(apart));
+      expect(weights[1]).toEqual(weights[0]);
+      if (card !== 'cuda-emulated') return;
+      expect(overlaps(apart)).toBe(0);
+      expect(overlaps(ahead)).toBe(4);
+      // A step after which the network is used is waited for.
+      const some = await train(device, 6, {}, undefined, { mayRunAhead: (step) => step !== 3 });
+      expect(overlaps(some)).toBe(3);
+    }, 240_000);
+
+    it('changes nothing if those figures are not finite', async () => {
+      const spoiled = (objective: Objective): Objective => ({
+        ...objective,
+        fetch: async (step) =>
+          (await objective.fetch(step)).map((values) => values.map((x) => (step === 2 ? 0 : x + 2))),
+        loss: (part) => objective.loss({ ...part, tensors: part.tensors.map((x) => div(x, x)) }),
+      });
+      const weights: Float32Array[] = [];
+      const messages: string[] = [];
+      for (const more of [{}, { mayRunAhead }])
+        await train(device, 5, {}, spoiled, { ...more, weights }).catch((error: Error) => messages.push(error.message));
+      expect(messages[0]).toMatch(/the loss is NaN at step 2: \[div\] produced/);
+      expect(messages[1]).toBe(messages[0]);
+      expect(weights[1]).toEqual(weights[0]);
+      await train(device, 2, {}, spoiled, { weights });
+      expect(weights[2]).toEqual(weights[0]);
+    }, 240_000);
+
+    it('is reported when the run is stopped meanwhile, and when the next batch cannot be read', async () => {
+      const stop = new AbortController();
+      const more = { mayRunAhead, signal: stop.signal, onStep: (step: number) => step === 2 && stop.abort() };
+      const stopped = await train(device, 9, {}, undefined, more);
+      expect(stopped.next).toBe(stopped.steps.length);
+      const whole = await train(device, stopped.next, {});
+      expect(figures(stopped)).toEqual(figures(whole));
+      const reported: number[] = [];
+      const torn = (objective: Objective): Objective => ({
+        ...objective,
+        fetch: (step) => (step < 4 ? objective.fetch(step) : Promise.reject(new Error('torn'))),
+      });
+      const failed = train(device, 9, {}, torn, { mayRunAhead, onStep: (step) => reported.push(step) });
+      await expect(failed).rejects.toThrow('torn');
+      expect(reported).toEqual([0, 1, 2, 3]);
+    }, 240_000);
+  });
 
   it('a step that cannot be recorded runs op by op, with a notice that says why', async () => {
     const reading = (objective: Objective): Objective => ({
