@@ -39,9 +39,9 @@ const FULL = 4;
 const LAYERS_TABLE = 576;
 const JOINED_WORDS = 6;
 const LINEARS_WORDS = 8;
-const LEAVES = { table: 960, words: 8 };
+const LEAVES = { table: 960, words: 8, written: 2 ** 31 };
 /** The words of weight_gradients.ts, and of hopper_weight_gradients.ts after the maps: all of them, and those of one entry. */
-const GRADIENTS = { first: 0, table: 880, words: 11, convolution: 6 };
+const GRADIENTS = { first: 0, table: 896, words: 14, convolution: 6 };
 const HOPPER_GRADIENTS = { first: 1, table: ENTRY_WORDS * MOST_TOGETHER, words: ENTRY_WORDS, convolution: 2 };
 /** Terms of a step of tensor_tile.cuh and of hopper.cu. */
 const MMA_STEP = 32;
@@ -49,6 +49,8 @@ const HOPPER_STEP = 64;
 /** Terms of a run of long sums. */
 const RUN = 4096;
 const WARP = 32;
+/** Elements of a thread that has 16 bytes of them in bf16. */
+const EIGHT = 8;
 
 /** The numbers of the table at that address, by name. */
 export function readTable<Name extends string>(
@@ -93,20 +95,24 @@ function streamOf(
       return part(`softmax of ${fourth} x ${fifth}, gradient`, bytes, { elements: fifth / WARP });
     }
     case 'optimizer_adam':
-      // Values, gradients, two moments and the average are read and written, and copies are written.
-      return part('Adam, average, copies, zeroed gradients', values[8] * (10 * FULL + HALF));
+      // Values, two moments and the average are read and written, gradients read and perhaps zeroed, and copies written.
+      return part('Adam, average, copies', values[8] * ((9 + (values.at(-1) as number)) * FULL + HALF));
     case 'optimizer_norm_runs':
       return part('norm of the gradient', third * FULL, { elements: RUN / WARP });
     case 'optimizer_norm':
-      return part('norm of the gradient, sum of runs', third * 2 * FULL, { elements: third / WARP });
-    case 'movement_beside': {
-      const [n, left, right, bytes] = values.slice(3);
-      return part(`concat of ${n / (left + right)} x (${left} + ${right})`, 2 * n * bytes);
-    }
-    case 'resample_sum':
-      return part(`sums of 2 x 2, ${third} elements`, third * 5 * half, { outer: values[5] });
-    case 'resample_repeat':
-      return part(`repeat 2 x 2, ${third} elements`, third * 1.25 * half);
+      return part('norm of the gradient, sum of runs', third * 2 * FULL, { elements: third / 1024 });
+    case 'flow_inputs_path':
+      return part('points and directions of paths', values[5] * 4 * FULL);
+    case 'flow_inputs_sinusoids':
+      return part('embedding of times', values[3] * 2 * FULL);
+    case 'resample_sum_eights':
+      return part(`sums of 2 x 2, ${EIGHT * third} elements`, EIGHT * third * 5 * half, {
+        ...{ outer: values[5], elements: values[5] ** 2 },
+      });
+    case 'resample_repeat_eights':
+      return part(`repeat 2 x 2, ${EIGHT * third * values[5] ** 2} elements`, EIGHT * third * 5 * half, {
+        ...{ outer: values[5], inner: values[5] ** 2 },
+      });
     case 'accumulate_add':
       return part(`sum of two gradients, ${third} elements`, third * 3 * half);
     case 'reduce_sum_columns':
@@ -133,8 +139,6 @@ function streamOf(
       return part(`${name.slice('elementwise_'.length)}, ${fifth} elements`, fifth * 3 * half, {
         elements: tables.get(fourth)?.[0] ?? 0,
       });
-    case 'elementwise_sin':
-    case 'elementwise_cos':
     case 'elementwise_silu':
       return part(`${name.slice('elementwise_'.length)}, ${third} elements`, third * 2 * half);
     case 'elementwise_silu_backward':
@@ -164,11 +168,12 @@ function ofLeaves(node: PlannedNode, statics: StaticFacts): Launch {
   for (let e = 0; e < count; e++) {
     const [first, second, , last] = values.slice(e * LEAVES.words + 4, (e + 1) * LEAVES.words);
     const rows = name === 'leaf_gradients_rows';
-    // Rows: [first] rows of [second] columns in runs of [last]; else [second] terms of [first] elements.
-    const [sums, elements] = rows ? [Math.ceil(first / last) * second, last] : [first, second];
+    // Rows: [first] rows of [second] columns in runs of [last]; else [terms] of [first] elements, four of a thread.
+    const terms = second % LEAVES.written;
+    const [sums, elements] = rows ? [Math.ceil(first / last) * second, last] : [first / 4, terms];
     bytes += rows
       ? first * second * (node.module?.endsWith('.bf16') ? HALF : FULL) + sums * FULL
-      : first * (second + 2) * FULL;
+      : first * (terms + (second === terms ? 2 : 1)) * FULL;
     const warp = executed(facts, streamTrips(name, facts, elements, { search: Math.ceil(Math.log2(count)) }));
     const share = Math.ceil(sums / threads) / blocks;
     instructions += (share * blocks * threads * warp.instructions) / WARP;
@@ -213,7 +218,7 @@ function mmaOf({ name, launchGrid, arguments: values }: PlannedNode, tables: Tab
   }
   if (name === 'conv_weight_gradients') {
     const parts = convolutionsOf(values, GRADIENTS, tables).map((one) => ofConvolution(one, 'weight'));
-    const [run, chunked] = [values[8], values[9]];
+    const [run, chunked] = [values[11], values[12]];
     return { parts, terms: run, chunked, search: parts.length };
   }
   if (name === 'joined_product') {

@@ -61,6 +61,8 @@ interface Stream {
   passes: readonly (readonly number[])[];
   /** Elements that a loop loads of each array in one iteration are its loads, divided by the number of arrays. */
   arrays?: number;
+  /** A loop within the outer one. */
+  inner?: number;
 }
 
 const pair = { loops: 2, passes: [[0, 1]] } as const;
@@ -81,16 +83,22 @@ const streams: Record<string, Stream> = {
       [2, 3],
     ],
   },
-  // The first loop finds the entry of a block.
-  leaf_gradients_add: { loops: 4, passes: [[1, 2, 3]] },
+  // The first loop finds the entry of a block; the next two are for elements that are not aligned.
+  leaf_gradients_add: { loops: 5, passes: [[3, 4]] },
   leaf_gradients_rows: { loops: 3, passes: [[1, 2]] },
-  resample_sum: { loops: 3, passes: [] },
+  resample_sum_eights: { loops: 2, passes: [[1]] },
+  resample_repeat_eights: { loops: 2, passes: [], inner: 1 },
+  // A loop over elements that are not aligned.
+  accumulate_add: { loops: 1, passes: [] },
+  cast_to_bf16: { loops: 1, passes: [] },
+  cast_from_bf16: { loops: 1, passes: [] },
   reduce_sum_columns: { loops: 2, passes: [[1]] },
   reduce_sum_runs: { loops: 3, passes: [[0, 1, 2]] },
   loss_squares_runs: { ...pair, arrays: 2 },
   loss_squares_sum: pair,
   optimizer_norm_runs: pair,
-  optimizer_norm: pair,
+  // The last two loops read few numbers.
+  optimizer_norm: { loops: 4, passes: [[0, 1]] },
   // One pass per operand over the axes of its table.
   elementwise_mul: {
     loops: 4,
@@ -116,9 +124,8 @@ const streams: Record<string, Stream> = {
     ],
     arrays: 2,
   },
-  // The loop reduces angles beyond 2^17, which do not occur.
-  elementwise_sin: { loops: 1, passes: [] },
-  elementwise_cos: { loops: 1, passes: [] },
+  // The loops reduce angles beyond 2^17, which do not occur.
+  flow_inputs_sinusoids: { loops: 2, passes: [] },
 };
 
 /** The loops outside of a stream's passes. */
@@ -126,6 +133,8 @@ export interface Other {
   /** Iterations of a search for the entry of a block, and of an outer loop. */
   search?: number;
   outer?: number;
+  /** Iterations of all runs of the loop within the outer one. */
+  inner?: number;
 }
 
 /** Trips of a kernel in `streams` with that many elements per thread and pass, or of one without loops. */
@@ -133,7 +142,7 @@ export function streamTrips(
   name: string,
   facts: CodeFacts,
   elements: number,
-  { search = 0, outer = 0 }: Other = {},
+  { search = 0, outer = 0, inner = 0 }: Other = {},
 ): Trips {
   const stream = streams[name] ?? { loops: 0, passes: [] };
   if (facts.loops.length !== stream.loops)
@@ -142,6 +151,7 @@ export function streamTrips(
     );
   const each = (loop: LoopFacts) => Math.max(...Object.values(loop.loads)) / (stream.arrays ?? 1);
   const times = new Map<number, number>();
+  if (stream.inner !== undefined) times.set(stream.inner, inner);
   for (const pass of stream.passes) {
     let left = elements;
     for (const index of pass.toSorted((a, b) => each(facts.loops[b]) - each(facts.loops[a]))) {

@@ -8,7 +8,7 @@ import { clamp } from '../../src/kernels/elementwise.ts';
 import { randn } from '../../src/kernels/random.ts';
 import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
 import { trainingLoop } from '../../src/run/training/loop.ts';
-import { scope } from '../../src/tensor/scope.ts';
+import { keep, scope } from '../../src/tensor/scope.ts';
 import type { ItemResult } from './results_file.ts';
 
 const emptyModule = cudaModule(new URL('./empty.cu', import.meta.url).href, { empty_kernel: '' });
@@ -142,4 +142,33 @@ export async function compareTraining(
       values[key] = Math.max(values[key], off);
     });
   return { values };
+}
+
+const PROFILED = 9;
+
+/** Microseconds of each kernel within a training step of the official CIFAR-10 network, as a graph: those of one name together. */
+export function kernelTimes(device: Device, batchSize: number, options = ddpmppCifar10): ItemResult {
+  if (!device.profile) throw new DeviceError(`the device ${device.name} cannot measure time`);
+  using network = new UNet({ ...options, seed: 0 }, new Initializer({ seed: 0, device }));
+  const optimizer = new Adam(network, { learningRate: 2e-4, warmup: 5000, gradientClip: 1, emaRate: 0.999999 });
+  try {
+    network.train();
+    const velocity = networkVelocity(network);
+    const { imageSize, channels } = network.options;
+    using images = keep(randn([batchSize, imageSize, imageSize, channels], { device, seed: 1 }));
+    const work = () =>
+      scope(() => {
+        rectifiedFlowLoss(velocity, images, { draw: new Draw({ seed: 0, device }) }).backward();
+        optimizer.update();
+      });
+    optimizer.advance();
+    // The first step compiles and allocates.
+    work();
+    const values: Record<string, number> = {};
+    const times = device.profile(work, PROFILED);
+    for (const { kernel, milliseconds } of times) values[kernel] = (values[kernel] ?? 0) + 1e3 * milliseconds;
+    return { values, detail: `${times.length} kernels, in microseconds` };
+  } finally {
+    optimizer.dispose();
+  }
 }

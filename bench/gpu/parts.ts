@@ -5,7 +5,7 @@ import { openDevice, setDefaultDevice } from '../../src/device/open.ts';
 import { type Check, loadChecks } from './checks.ts';
 import { expectedCurve, lossCurve, STEPS, WINDOW } from './curve.ts';
 import { checkHopper, hopperChecks } from './hopper.ts';
-import { compareTraining, copyRate, launchGap, medianTime, trainingRate } from './measure.ts';
+import { compareTraining, copyRate, kernelTimes, launchGap, medianTime, trainingRate } from './measure.ts';
 import { findTorch, runScript, scripts } from './pytorch.ts';
 import type { ItemResult } from './results_file.ts';
 import { timedRows, timeShape } from './shapes.ts';
@@ -133,6 +133,11 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
           name: `DDPM++ at batch 128 in ${precision}`,
           seconds: 90,
           run: async () => trainingRate(await card(precision), 128, 15),
+        },
+        {
+          name: `time of each kernel within a step in ${precision}`,
+          seconds: 60,
+          run: async () => kernelTimes(await card(precision), 128),
         },
         ...(precision === 'fp32'
           ? []

@@ -17,7 +17,7 @@ import { deviceNames, full, openTestDevice } from '../support/devices.ts';
 import { random } from '../support/random.ts';
 
 /** The most kernels that a step at batch 128 may launch. */
-const MOST_KERNELS = 600;
+const MOST_KERNELS = 560;
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-plan-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
