@@ -6,7 +6,7 @@ import { DeviceError } from '../../src/errors.ts';
 import { Draw, networkVelocity, rectifiedFlowLoss } from '../../src/flow/index.ts';
 import { clamp } from '../../src/kernels/elementwise.ts';
 import { randn } from '../../src/kernels/random.ts';
-import { Adam, ddpmppCifar10, Initializer, UNet } from '../../src/nn/index.ts';
+import { Adam, ddpmppCifar10, Initializer, UNet, type UNetOptions } from '../../src/nn/index.ts';
 import { trainingLoop } from '../../src/run/training/loop.ts';
 import { keep, scope } from '../../src/tensor/scope.ts';
 import type { ItemResult } from './results_file.ts';
@@ -146,8 +146,13 @@ export async function compareTraining(
 
 const PROFILED = 9;
 
-/** Microseconds of each kernel within a training step of the official CIFAR-10 network, as a graph: those of one name together. */
-export function kernelTimes(device: Device, batchSize: number, options = ddpmppCifar10): ItemResult {
+/** Median microseconds of each kernel within a training step of the official CIFAR-10 network, as a graph: those of one name together. */
+export function kernelTimes(
+  device: Device,
+  batchSize: number,
+  options: UNetOptions = ddpmppCifar10,
+  replays = PROFILED,
+): ItemResult {
   if (!device.profile) throw new DeviceError(`the device ${device.name} cannot measure time`);
   using network = new UNet({ ...options, seed: 0 }, new Initializer({ seed: 0, device }));
   const optimizer = new Adam(network, { learningRate: 2e-4, warmup: 5000, gradientClip: 1, emaRate: 0.999999 });
@@ -165,7 +170,7 @@ export function kernelTimes(device: Device, batchSize: number, options = ddpmppC
     // The first step compiles and allocates.
     work();
     const values: Record<string, number> = {};
-    const times = device.profile(work, PROFILED);
+    const times = device.profile(work, replays);
     for (const { kernel, milliseconds } of times) values[kernel] = (values[kernel] ?? 0) + 1e3 * milliseconds;
     return { values, detail: `${times.length} kernels, in microseconds` };
   } finally {
