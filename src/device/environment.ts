@@ -52,6 +52,7 @@ export const variables = {
   RECTIFLOW_DATA: folder,
   RECTIFLOW_DEBUG: oneOf('0, 1, 2 or 3', { 0: 0, 1: 1, 2: 2, 3: 3 }),
   RECTIFLOW_CUDA_CACHING: oneOf('0 or 1', { 0: false, 1: true }),
+  RECTIFLOW_VERIFY: oneOf('0 or 1', { 0: false, 1: true }),
   RECTIFLOW_TORCH_PYTHON: anyText('a Python that runs'),
   CC: { expected: 'a command, its words separated by blanks', read: commandWords },
   CLANG: anyText('a command'),

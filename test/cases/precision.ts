@@ -1,14 +1,47 @@
 // The cases in tf32 and bf16, on CUDA. Their inputs and cotangents are representable in bf16, and so in tf32, so that the
-// products of both are exact, and the only errors are the roundings of stored results.
+// products of both are exact, and the only errors are the roundings of stored results and, on tensor cores, truncated sums.
 import type { Precision } from '../../src/device/device.ts';
 import type { Tolerance } from '../support/compare.ts';
 import type { Case, CaseTolerance } from './case.ts';
 
 /** Ops that multiply on tensor cores; all others compute the same in tf32 as in fp32. */
-const products = ['conv1d', 'conv2d', 'convTranspose1d', 'convTranspose2d', 'matmul', 'attention'];
+export const products = ['conv1d', 'conv2d', 'convTranspose1d', 'convTranspose2d', 'matmul', 'attention'];
+
+/** Functions that are one matrix product in these cases. */
+const contractions = ['dot', 'einsum', 'outer', 'tensordot'];
 
 /** Ops that may use Winograd's algorithm. */
 const convolutions = ['conv2d', 'convTranspose2d'];
+
+/** The most terms of a sum of products in these cases, those of gradients included: 3 x 3 x 128. */
+export const MOST_TERMS = 1152;
+
+/**
+ * How tensor cores add, by measurements of Fasi et al. (peerj-cs.330) and arXiv:2512.07004: how many products at once, and how many
+ * bits below those of f32 they keep while they do.
+ */
+export const tensorCores = [
+  { name: 'tf32 of sm_80', products: 4, extra: 1 },
+  { name: 'bf16 of sm_80', products: 8, extra: 1 },
+  { name: 'tf32 of sm_90', products: 8, extra: 2 },
+  { name: 'bf16 of sm_90', products: 16, extra: 2 },
+];
+
+/**
+ * A bound of the error that truncation causes in a sum of `terms` products, over the largest product or partial sum M. The sum so far
+ * and each of the next products lose less than 2^-(23 + extra) M when they are aligned, and their total less than 2^-23 M.
+ */
+export function truncationBound(terms: number, { products: count, extra }: (typeof tensorCores)[number]): number {
+  return Math.ceil(terms / count) * ((count + 1) / 2 ** extra + 1) * 2 ** -23;
+}
+
+/**
+ * The same over the largest result. Sums of terms of random signs grow like the root of their number, so no partial sum is much
+ * larger than the largest of all results; it may be twice as large.
+ */
+const truncated: Tolerance = {
+  ofLargest: 2 * Math.max(...tensorCores.map((cores) => truncationBound(MOST_TERMS, cores))),
+};
 
 /** One rounding to bf16 is at most 2^-9 of a value; the result may be a neighbouring bf16 number. */
 const ROUNDED = 2 ** -8;
@@ -92,9 +125,7 @@ const gradients: Record<string, Tolerance> = {
   // The gradient of an operand that is broadcast over a batch is rounded before it is summed.
   matmul: { relative: ROUNDED, ofLargest: ROUNDED },
   // These are one product each; einsum is checked where it is one.
-  ...Object.fromEntries(
-    ['dot', 'einsum', 'outer', 'tensordot'].map((op) => [op, { relative: ROUNDED, ofLargest: ROUNDED }]),
-  ),
+  ...Object.fromEntries(contractions.map((op) => [op, { relative: ROUNDED, ofLargest: ROUNDED }])),
   takeAlongAxis: { relative: ROUNDED, ofLargest: ROUNDED },
   // The probabilities and their gradient are rounded between two products.
   attention: { ofLargest: 2 * ROUNDED, absolute: ROUNDED },
@@ -140,7 +171,12 @@ export function toleranceIn(
   if (precision === 'fp32') return tolerance;
   if (precision === 'tf32') {
     if (!products.includes(op)) return undefined;
-    if (op !== 'attention') return tolerance;
+    if (op !== 'attention')
+      return {
+        value: wider(tolerance.value, truncated),
+        gradient: wider(tolerance.gradient, truncated),
+        reason: `fp32: ${tolerance.reason}; and tensor cores truncate sums`,
+      };
     const by = { ofLargest: 2 ** -10, absolute: 2 ** -11 };
     return {
       value: wider(tolerance.value, by),
@@ -160,9 +196,10 @@ export function toleranceIn(
         op.startsWith('convTranspose')
         ? { relative: 2 * ROUNDED, ofLargest: ROUNDED }
         : { relative: ROUNDED };
+  const summed = products.includes(op) || contractions.includes(op) ? truncated : {};
   return {
-    value: wider(tolerance.value, value),
-    gradient: wider(tolerance.gradient, gradient),
+    value: wider(wider(tolerance.value, value), summed),
+    gradient: wider(wider(tolerance.gradient, gradient), summed),
     reason: `fp32: ${tolerance.reason}; and what is stored is rounded to bf16`,
   };
 }

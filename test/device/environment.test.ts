@@ -57,6 +57,7 @@ const rows: Record<VariableName, Row | typeof hint> = {
   RECTIFLOW_DATA: [userDataFolder, file],
   RECTIFLOW_DEBUG: [debugLevel, 'yes', '4', '-1', '1.5', 'constructor'],
   RECTIFLOW_CUDA_CACHING: [() => fromEnvironment('RECTIFLOW_CUDA_CACHING'), 'no', '2'],
+  RECTIFLOW_VERIFY: [() => fromEnvironment('RECTIFLOW_VERIFY'), 'no', '2'],
   RECTIFLOW_TORCH_PYTHON: [findTorch, 'no-such-python'],
   CC: [findCompiler, 'no-such-cc', 'false', folder, ' ', 'cc "', 'cc; true', '""'],
   CLANG: [() => linkText(textModule('c', 'none', '#include "pool.h"\n', {}), place), 'no-such-clang'],

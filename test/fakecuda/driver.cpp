@@ -3,6 +3,7 @@
 //
 //   FAKECUDA_SCHEDULE  round (default), forward, backward
 //   FAKECUDA_COPIES    eager (default), deferred: when an asynchronous copy runs
+//   FAKECUDA_SUMS      rounded (default), truncated: how tensor cores add (sums.h)
 //   FAKECUDA_CARDS     the number of cards (default 2)
 //   FAKECUDA_ARCH      their compute capability (default 90)
 //   FAKECUDA_MEMORY    bytes of each card (default 4 GiB)
@@ -858,7 +859,7 @@ static int run_kernel(Function *function, const Extents &e, void **parameters) {
   r.dynamic = (char *)(((uintptr_t)dynamic_memory + fibers::WINDOW - 1) / fibers::WINDOW * fibers::WINDOW) + 128;
   r.block_size = {bx, by, bz};
   r.grid = {gx, gy, gz};
-  fibers::connect(function->module->code.shared_begin, function->module->code.shared_end, shared);
+  fibers::connect(function->module->code.shared_begin, function->module->code.shared_end, shared, capability());
   fibers::threads = (int)(bx * by * bz);
   fibers::body = kernel.call;
   fibers::parameters = parameters;

@@ -236,8 +236,20 @@ inline void entry() {
   wait(DONE);
 }
 
+/* FAKECUDA_SUMS: how tensor cores add, rounded (the default) or truncated, as those of sm_80 or of sm_90 do. */
+inline bool truncated() {
+  const char *text = getenv("FAKECUDA_SUMS");
+  if (!text || !strcmp(text, "rounded")) return false;
+  if (!strcmp(text, "truncated")) return true;
+  fprintf(stderr, "fakecuda: FAKECUDA_SUMS is rounded or truncated, not %s\n", text);
+  abort();
+}
+
 /* The functions that kernels call, for one module, whose static shared memory is given. */
-inline void connect(char *begin, char *end, size_t dynamic) {
+inline void connect(char *begin, char *end, size_t dynamic, int capability) {
+  bool hopper = capability >= 90, cut = truncated();
+  runtime.sums_bf16 = {!cut ? 0 : hopper ? 16 : 8, hopper ? 2 : 1};
+  runtime.sums_tf32 = {!cut ? 0 : hopper ? 8 : 4, hopper ? 2 : 1};
   shared_begin = begin, shared_end = end, dynamic_bytes = dynamic;
   runtime.barrier = barrier;
   runtime.collective = collective;

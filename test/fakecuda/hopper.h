@@ -2,6 +2,7 @@
 // maps (TMA), matrix instructions of warpgroups (wgmma). Part of fibers.h. Asynchronous work runs at once
 // (FAKECUDA_COPIES=eager) or as late as possible (deferred).
 #pragma once
+#include "sums.h"
 #include <map>
 
 namespace fibers {
@@ -239,7 +240,10 @@ inline void multiply(Warpgroup &w, Product &product) {
     for (int c = 0; c < p.columns; c += 8) {
       Lanes sum = {};
       if (p.add) sum = *(Lanes *)&sums.values[(size_t)(r * p.columns + c)];
-      for (int k = 0; k < PRODUCT_TERMS; k++) sum += a[r][k] * *(Lanes *)&b[k][c];
+      if (runtime.sums_bf16.terms)
+        for (int i = 0; i < 8; i++) sum[i] = fake_add_truncated(runtime.sums_bf16, sum[i], a[r], &b[0][c + i], 256, PRODUCT_TERMS);
+      else
+        for (int k = 0; k < PRODUCT_TERMS; k++) sum += a[r][k] * *(Lanes *)&b[k][c];
       *(Lanes *)&sums.values[(size_t)(r * p.columns + c)] = sum;
     }
   product.done = true;

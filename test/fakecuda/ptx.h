@@ -1,7 +1,7 @@
 // The functions of src/kernels/include/ptx.cuh for g++: image.h removes that file from a kernel's text, and these replace it.
 // Fragments are converted to whole matrices and back, by the layouts of the PTX manual.
 #pragma once
-#include "runtime.h"
+#include "sums.h"
 #include <cstring>
 
 /* ---------------------------------------------------------------- conversions */
@@ -65,13 +65,17 @@ struct FakeMultiply {
   unsigned b[2];
 };
 
-/* Products of 16 rows of a and 8 columns of b, whose TERMS terms are added one after another. */
-template <int TERMS> inline void fake_add_products(void *const *lanes, const float (&a)[16][TERMS], const FakeRow (&b)[TERMS]) {
+/* Adds the products of 16 rows of a and 8 columns of b. */
+template <int TERMS> inline void fake_add_products(void *const *lanes, FakeSums how, const float (&a)[16][TERMS], const FakeRow (&b)[TERMS]) {
   FakeRow sum[16];
   for (int lane = 0; lane < 32; lane++)
     for (int i = 0; i < 4; i++) sum[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2] = ((const FakeMultiply *)lanes[lane])->sum[i];
-  for (int row = 0; row < 16; row++)
-    for (int k = 0; k < TERMS; k++) sum[row] += a[row][k] * b[k];
+  for (int row = 0; row < 16; row++) {
+    if (how.terms)
+      for (int c = 0; c < 8; c++) sum[row][c] = fake_add_truncated(how, sum[row][c], a[row], (const float *)b + c, 8, TERMS);
+    else
+      for (int k = 0; k < TERMS; k++) sum[row] += a[row][k] * b[k];
+  }
   for (int lane = 0; lane < 32; lane++)
     for (int i = 0; i < 4; i++) ((const FakeMultiply *)lanes[lane])->sum[i] = sum[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
 }
@@ -87,7 +91,7 @@ inline void fake_multiply_bf16(void *const *lanes) {
       for (int i = 0; i < 2; i++) b[2 * t + i * 8 + half][g] = fake_of_bf16(of.b[i] >> 16 * half & 0xFFFFu);
     }
   }
-  fake_add_products<16>(lanes, a, b);
+  fake_add_products<16>(lanes, fake->sums_bf16, a, b);
 }
 
 inline void fake_multiply_tf32(void *const *lanes) {
@@ -99,7 +103,7 @@ inline void fake_multiply_tf32(void *const *lanes) {
     for (int i = 0; i < 4; i++) a[g + i % 2 * 8][t + i / 2 * 4] = fake_of_tf32(of.a[i]);
     for (int i = 0; i < 2; i++) b[t + i * 4][g] = fake_of_tf32(of.b[i]);
   }
-  fake_add_products<8>(lanes, a, b);
+  fake_add_products<8>(lanes, fake->sums_tf32, a, b);
 }
 
 static inline void multiply_bf16(float (&sum)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {

@@ -14,6 +14,12 @@ struct FakeProduct {
   int columns, a_transposed, b_transposed, add;
 };
 
+/* Sums on tensor cores: how many products are added at once, and how many bits below those of f32 are kept while they are; 0
+ * terms: one after another, rounded to nearest. */
+struct FakeSums {
+  int terms, extra;
+};
+
 /* There is one per process, since the driver runs one block at a time. */
 struct FakeRuntime {
   FakeIndex thread, block, block_size, grid;
@@ -38,6 +44,7 @@ struct FakeRuntime {
   void (*barrier_wait)(const void *barrier, unsigned parity);
   void (*load_tensor)(void *shared, const void *map, void *barrier, const int *at, const int *taps);
   void (*warpgroup_call)(FakeWarpgroup operation, float *sum, FakeProduct what);
+  FakeSums sums_bf16, sums_tf32;
 };
 
 struct FakeKernel {

@@ -20,8 +20,11 @@ function build(folder: string, name: string, source: string): string {
   return library;
 }
 
-/** The environment variables that select the fakes, for this process or a child process. */
-export function fakeCuda(): { LIBCUDA_PATH: string; LIBNVRTC_PATH: string } {
+/**
+ * The environment variables that select the fakes, for this process or a child process. Kernels are not checked at their first use,
+ * because the tests check them.
+ */
+export function fakeCuda(): { LIBCUDA_PATH: string; LIBNVRTC_PATH: string; RECTIFLOW_VERIFY: string } {
   const hash = createHash('sha256').update(sources);
   for (const name of readdirSync(sources).sort()) hash.update(name).update(readFileSync(join(sources, name)));
   const folder = join(tmpdir(), `rectiflow-fakecuda-${process.getuid?.()}`, hash.digest('hex').slice(0, 16));
@@ -29,5 +32,6 @@ export function fakeCuda(): { LIBCUDA_PATH: string; LIBNVRTC_PATH: string } {
   return {
     LIBCUDA_PATH: build(folder, 'libcuda.so', 'driver.cpp'),
     LIBNVRTC_PATH: build(folder, 'libnvrtc.so', 'nvrtc.cpp'),
+    RECTIFLOW_VERIFY: '0',
   };
 }
