@@ -1,9 +1,9 @@
 // The cache of compiled kernels: `<key>.so` with its source `<key>.c` and its SHA-256 `<key>.sum`; for CUDA `<key>.cubin` or `.ptx`
-// with `<key>.cu`. Loading a library runs code, so the folder and each file in it must belong to this user and be writable by nobody
-// else; the folders above it may also belong to root. If a folder fails this check, cannot be written or is mounted noexec, `reason`
-// says why, and each file is compiled in a private temporary folder that is deleted once the library is loaded. A file that others
-// may have written is compiled again. Files are written under a temporary name and renamed, so any number of processes may share
-// the folder.
+// with `<key>.cu`. `<key>.txt` is a short text after its SHA-256, such as what a check of kernels found. Loading a library runs code,
+// so the folder and each file in it must belong to this user and be writable by nobody else; the folders above it may also belong to
+// root. If a folder fails this check, cannot be written or is mounted noexec, `reason` says why, and each file is compiled in a private
+// temporary folder that is deleted once the library is loaded. A file that others may have written is compiled again. Files are
+// written under a temporary name and renamed, so any number of processes may share the folder.
 import { createHash, randomBytes } from 'node:crypto';
 import {
   accessSync,
@@ -86,6 +86,35 @@ export class KernelCache {
     return undefined;
   }
 
+  /** A text that `keep` wrote; undefined if it is absent or damaged, or if others may have written it. */
+  kept(key: string): string | undefined {
+    if (this.folder === undefined) return undefined;
+    try {
+      const [sum, ...lines] = readOwn(this.path(key, 'txt')).toString().split('\n');
+      const text = lines.join('\n');
+      return sum === sha256(Buffer.from(text)) ? text : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Keeps a text. @returns why it cannot, or undefined */
+  keep(key: string, text: string): string | undefined {
+    if (this.folder === undefined) return this.reason;
+    const staged = this.path(`${key}.${uniqueName()}`, 'txt');
+    const release = atEnd(() => rmSync(staged, { force: true }));
+    try {
+      writeFileSync(staged, `${sha256(Buffer.from(text))}\n${text}`, { mode: 0o600 });
+      renameSync(staged, this.path(key, 'txt'));
+      return undefined;
+    } catch (error) {
+      rmSync(staged, { force: true });
+      return (error as Error).message;
+    } finally {
+      release();
+    }
+  }
+
   /** Removes a binary that cannot be loaded. */
   remove(key: string): void {
     if (this.folder === undefined) return;
@@ -100,7 +129,7 @@ export class KernelCache {
   stage(key: string, source: string): Staged {
     const { folder, endings } = this;
     const own = folder === undefined ? privateFolder() : undefined;
-    const unique = `${process.pid}-${randomBytes(6).toString('hex')}`;
+    const unique = uniqueName();
     const place = (ending: string) => join(own ?? (folder as string), `${key}.${unique}.${ending}`);
     const staged = { source: place(endings.source), output: place(endings.binary) };
     const sum = place('sum');
@@ -141,6 +170,11 @@ export class KernelCache {
   private path(key: string, ending: string): string {
     return join(this.folder as string, `${key}.${ending}`);
   }
+}
+
+/** A name that no other process and no other call uses. */
+function uniqueName(): string {
+  return `${process.pid}-${randomBytes(6).toString('hex')}`;
 }
 
 /** A hash of everything that determines a binary; any difference gives another key. */

@@ -67,6 +67,16 @@ export interface TensorMaps {
   together(maps: readonly number[]): number;
 }
 
+/** Which of the fast builds of kernels a card runs: see fast_builds.ts. */
+export interface FastBuilds {
+  /**
+   * @param builds that can do the work
+   * @param usual the one that was chosen among them by shape
+   * @returns the build to launch; undefined where its twin serves in its place
+   */
+  choose<Build extends { readonly module: CudaModule }>(builds: readonly Build[], usual: Build): Build | undefined;
+}
+
 /** Names of devices. Groups: the kind, unless it is cuda; the number of the card. */
 export const deviceNames = /^(?:(cpu|wasm)|cuda(?::(\d+))?)$/;
 
@@ -103,6 +113,8 @@ export interface Device {
   readonly workers: number;
   /** Present on CUDA devices of sm_90a, whose kernels read through tensor maps. @internal */
   readonly tensorMaps?: TensorMaps;
+  /** Absent where every build is used as it is. @internal */
+  readonly fastBuilds?: FastBuilds;
 
   /**
    * @throws DeviceError when no memory is left.

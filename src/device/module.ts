@@ -33,10 +33,15 @@ export interface LaunchGrid {
 
 export interface CudaModule<Names extends string = string> extends Omit<KernelModule<Names>, 'language'> {
   readonly language: 'cuda';
-  /** The device precisions that it is built for; default: all. */
+  /** The device precisions that it is built for ahead of its first use; default: all. */
   readonly precisions?: readonly Precision[];
   /** The only target whose instructions it uses, such as sm_90a; default: any. */
   readonly target?: string;
+  /**
+   * The portable build that serves in place of this one, which is faster, on a card where both do not agree: see fast_builds.ts.
+   * Default: this build is portable.
+   */
+  readonly twin?: CudaModule;
 }
 
 /** CUDA kernels are enqueued over a grid and return nothing. */
@@ -62,23 +67,23 @@ export function kernelModule<Names extends string>(
   return declare({ language: 'c', ...sourceOf(path), kernels, flags });
 }
 
-/** What distinguishes one build of a .cu file from another. */
-interface CudaBuild extends Pick<CudaModule, 'precisions' | 'target'> {
+/** What distinguishes one build of a .cu file from another. What is built for one target alone has a twin. */
+type CudaBuild = Pick<CudaModule, 'precisions'> & {
   /** Compiler flags for NVRTC. */
   flags?: readonly string[];
   /** Name of the build, if the file has several. */
   variant?: string;
-}
+} & ({ target?: undefined; twin?: CudaModule } | { target: string; twin: CudaModule });
 
 /** Declares the kernels of one .cu file. */
 /* @__NO_SIDE_EFFECTS__ */
 export function cudaModule<Names extends string>(
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
-  { flags = [], variant, precisions, target }: CudaBuild = {},
+  { flags = [], variant, precisions, target, twin }: CudaBuild = {},
 ): CudaModule<Names> {
   const { name, url } = sourceOf(path);
-  const build = { url, kernels, flags, precisions, target };
+  const build = { url, kernels, flags, precisions, target, twin };
   return declare({ language: 'cuda', name: variant ? `${name}.${variant}` : name, ...build });
 }
 

@@ -21,6 +21,7 @@ let cache: string;
 beforeAll(() => {
   process.env.LIBCUDA_PATH = fakes.LIBCUDA_PATH;
   process.env.LIBNVRTC_PATH = fakes.LIBNVRTC_PATH;
+  process.env.RECTIFLOW_VERIFY = fakes.RECTIFLOW_VERIFY;
 });
 
 beforeEach(() => {

@@ -45,6 +45,11 @@ export class CudaCompiler {
     return image ?? this.store(request, this.nvrtc.compile(file, source, options), start);
   }
 
+  /** The name of a module's image in the cache, which follows from all that determines it. */
+  keyOf(module: CudaModule): string {
+    return this.request(module).key;
+  }
+
   /** Drops an image that the driver refused. @returns whether another process compiled it, so that compiling again may help */
   forget(module: CudaModule): boolean {
     const { key } = this.request(module);

@@ -28,6 +28,7 @@ import { type CudaAllocator, openAllocator } from './memory.ts';
 import { type KernelTime, profile } from './profile.ts';
 import { Staging } from './staging.ts';
 import { CudaTensorMaps } from './tensor_maps.ts';
+import { VerifiedBuilds } from './verified_builds.ts';
 
 /** How often `synchronize` polls without a pause before it sleeps between polls. */
 const EAGER_POLLS = 200;
@@ -53,6 +54,7 @@ export class CudaDevice implements Device {
   readonly totalMemory: number;
   readonly card: Card;
   readonly tensorMaps: TensorMaps | undefined;
+  readonly fastBuilds: VerifiedBuilds;
   /** The compilation target, such as sm_90a. */
   private readonly target: string;
   private readonly driver: Driver;
@@ -96,6 +98,11 @@ export class CudaDevice implements Device {
     this.staging = new Staging(driver, this.stream);
     this.recorder = new GraphRecorder(driver, this.stream, caching);
     this.tables = new Tables(this);
+    const { compiler, stream, card, recorder } = this;
+    this.fastBuilds = new VerifiedBuilds({
+      ...{ device: this, driver, compiler, stream, card },
+      refuse: (what) => recorder.refuse(what),
+    });
   }
 
   allocate(bytes: number): number {
@@ -148,11 +155,12 @@ export class CudaDevice implements Device {
   load<Names extends string>(module: CudaModule<Names>): CudaLaunchers<Names>;
   load(module: AnyModule): Launchers | CudaLaunchers {
     this.enter();
-    const known = this.modules.get(module);
-    if (known) return known.launchers;
-    this.recorder.refuse(`loading ${module.name}`);
     if (module.language !== 'cuda')
       throw new DeviceError(`${module.name} has no kernels for the device ${this.name} yet; this op runs on cpu`);
+    this.fastBuilds.require(module);
+    const known = this.modules.get(module);
+    if (known) return this.fastBuilds.observed(module, known.launchers);
+    this.recorder.refuse(`loading ${module.name}`);
     const image = this.loadImage(module);
     const launchers: Record<string, CudaLauncher> = {};
     for (const [name, signature] of Object.entries<string>(module.kernels)) {
@@ -160,17 +168,18 @@ export class CudaDevice implements Device {
       launchers[name] = debugLevel() >= 2 ? this.trace(name, launch) : launch;
     }
     this.modules.set(module, { image, launchers });
-    return launchers;
+    return this.fastBuilds.observed(module, launchers);
   }
 
   async prepare(modules: readonly AnyModule[], onProgress?: (progress: CompileProgress) => void): Promise<void> {
     const waiting = modules
-      .filter((module) => module.language === 'cuda')
+      .filter((module): module is CudaModule => module.language === 'cuda')
       .filter(({ precisions }) => precisions?.includes(this.precision) ?? true)
       .filter(({ target }) => !target || (target === this.target && this.tensorMaps))
       .filter((module) => !this.modules.has(module));
-    await this.compiler.fill(waiting, onProgress);
-    for (const module of waiting) this.load(module);
+    const all = new Set([...waiting, ...this.fastBuilds.twinsFor(waiting)]);
+    await this.compiler.fill([...all], onProgress);
+    for (const module of waiting) if (this.fastBuilds.verdictOf(module).reason === undefined) this.load(module);
   }
 
   table(values: readonly number[]): number {

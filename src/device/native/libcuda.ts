@@ -86,6 +86,7 @@ const SUCCESS = 0;
 const INVALID_VALUE = 1;
 const OUT_OF_MEMORY = 2;
 const NOT_READY = 600;
+const LAUNCH_TIMEOUT = 702;
 /** Codes from here to 719: a kernel failed some time before the call that reports it, and the context is lost. */
 const KERNEL_FAILURES = [700, 719] as const;
 const STREAM_NON_BLOCKING = 1;
@@ -281,6 +282,8 @@ export class Stream {
   lastKernel = '';
   /** Called after a kernel has been enqueued. */
   onLaunch: ((kernel: string) => void) | undefined;
+  /** The most milliseconds that a wait may take; default: any. */
+  limit: number | undefined;
   private readonly driver: Driver;
 
   constructor(driver: Driver) {
@@ -294,12 +297,26 @@ export class Stream {
   }
 
   download(target: HostArray, source: number): void {
+    // The copy itself waits for the kernels before it, without a limit.
+    if (this.limit !== undefined) this.waitWithin(this.limit);
     this.driver.call('cuMemcpyDtoHAsync_v2', target, source, target.byteLength, this.handle);
     this.wait();
   }
 
+  /** @throws DriverError for work that failed, or that takes longer than the limit */
   wait(): void {
+    if (this.limit !== undefined) this.waitWithin(this.limit);
     this.driver.call('cuStreamSynchronize', this.handle);
+  }
+
+  private waitWithin(milliseconds: number): void {
+    const end = performance.now() + milliseconds;
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    while (!this.driver.idle(this.handle)) {
+      if (performance.now() > end)
+        throw new DriverError(LAUNCH_TIMEOUT, `${this.lastKernel} did not end within ${milliseconds / 1000} s`);
+      Atomics.wait(pause, 0, 0, 1);
+    }
   }
 
   [Symbol.dispose](): void {

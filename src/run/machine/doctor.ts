@@ -15,6 +15,8 @@ import { presetNames } from '../config/index.ts';
 import { gitRevision, packageVersion } from './provenance.ts';
 // Declares every kernel file.
 import '../../kernels/index.ts';
+import '../../kernels/inner/leaf_gradients.ts';
+import '../../kernels/inner/linears.ts';
 
 export interface Finding {
   what: string;
@@ -168,13 +170,16 @@ async function wasm(): Promise<Finding> {
 
 /** What the device cuda needs. */
 function cuda(): Finding[] {
-  const { driver, nvrtc, cards } = surveyCuda();
+  const { driver, nvrtc, cards, kernels } = surveyCuda();
   const finding = (what: string, part: CudaPart, remedy: string): Finding =>
     part.works ? { what, state: 'ok', detail: part.text } : { what, state: 'note', detail: part.text, remedy };
   return [
     finding('CUDA driver', driver, 'install the NVIDIA driver, or set LIBCUDA_PATH; the device cpu works without it'),
     finding('NVRTC', nvrtc, 'pip install nvidia-cuda-nvrtc, or set CUDA_HOME or LIBNVRTC_PATH; only cuda needs it'),
     ...cards.map((card, i) => finding(`device cuda:${i}`, card, 'use another card, or the device cpu')),
+    ...kernels.map((part, i) =>
+      finding(`kernels cuda:${i}`, part, 'the portable ones serve instead; please report it'),
+    ),
   ];
 }
 

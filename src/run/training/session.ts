@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import type { CompileProgress, Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
+import { listenToNotices } from '../../device/notices.ts';
 import { NonFiniteError } from '../../errors.ts';
 import type { Optimizer } from '../../nn/optimizer.ts';
 import type { UNet } from '../../nn/unet.ts';
@@ -96,6 +97,7 @@ export async function runTask(
     notices.push(text);
     options.onNotice?.(text);
   };
+  using _heard = listenToNotices(onNotice);
   requireMemory(config, device, 'training');
   const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice, options.signal);
   try {
