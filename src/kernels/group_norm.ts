@@ -3,6 +3,7 @@
 import { checkOptions, isWhole, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { jvp } from '../autograd/forward.ts';
 import { isExclusive, ScaledGradient, SumOfTerms } from '../autograd/gradient_parts.ts';
+import { checkedBy, chooseBuild } from '../device/fast_builds.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -13,9 +14,9 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { cast } from './cast.ts';
 import { add, div, mul, silu, sqrt, square, sub } from './elementwise.ts';
-import { DRAW, groupNormSlices, slicesOf } from './inner/group_norm_slices.ts';
+import { DRAW, groupNormCuda, groupNormSlices, slicesOf } from './inner/group_norm_slices.ts';
 import { sumAxes } from './inner/reduction.ts';
-import { kernelsFor, storageModules } from './launch/storage.ts';
+import { type Activation, kernelsFor } from './launch/storage.ts';
 import { bitsOf, halvesOf } from './launch/words.ts';
 import { concat, reshape } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from './op.ts';
@@ -37,10 +38,7 @@ const groupNormKernels = kernelModule('kernels/group_norm.c', {
   group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr ${DRAW}`,
 });
 
-const groupNormCuda = storageModules('kernels/group_norm.cu', {
-  group_norm_forward: `ptr ptr ptr ptr ptr ptr ptr i32 f32 ${DRAW}`,
-  group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr words:16 ptr ptr ptr ptr ptr i32 ${DRAW}`,
-});
+checkedBy(Object.values(groupNormSlices), async () => (await import('./checks/norms.ts')).groupNormCheck(groupNorm));
 
 /** The fewest bytes of a pixel that a CUDA block reads (unless a pixel has fewer), and the most groups of a block. */
 const LEAST_PIECE = 32;
@@ -59,10 +57,10 @@ function cudaPass(
 ) {
   const { bytes } = dtypes[dtype];
   const slices = inEights ? slicesOf(pass, shape, bytes, masked) : undefined;
-  if (slices) {
+  const build = { module: groupNormSlices[dtype as Activation] };
+  if (slices && chooseBuild(device, [build], build)) {
     const { kind, slice, launchGrid } = slices;
-    const kernels = kernelsFor(groupNormSlices, device, dtype);
-    return { run: kernels[`group_norm_slices_${pass}${kind}`], piece: slice, launchGrid };
+    return { run: device.load(build.module)[`group_norm_slices_${pass}${kind}`], piece: slice, launchGrid };
   }
   const { batch, firstChannels, secondChannels, groups } = shape;
   const groupBytes = ((firstChannels + secondChannels) / groups) * bytes;

@@ -1,6 +1,7 @@
 // Batched matrix products, with either operand transposed and an optional bias.
 import { checkOptions, kinds, type OptionKinds } from '../arguments.ts';
 import { PendingProduct, SumOfRows, WeightProduct } from '../autograd/gradient_parts.ts';
+import { checkedBy } from '../device/fast_builds.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -14,7 +15,7 @@ import { add } from './elementwise.ts';
 import { sumAxes, sumTo } from './inner/reduction.ts';
 import { copyStrided } from './inner/strided.ts';
 import { withWeight } from './inner/weight.ts';
-import { inChunks, type ProductShape, productLaunchOf, productModules } from './launch/product.ts';
+import { inChunks, type ProductShape, productBuilds, productLaunchOf, productModules } from './launch/product.ts';
 import type { Activation } from './launch/storage.ts';
 import { broadcastTo } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from './op.ts';
@@ -35,6 +36,7 @@ export const matmulCuda = productModules('kernels/matmul.cu', {
   matmul_multiply_right_transposed: MULTIPLY,
   matmul_multiply_left_transposed: MULTIPLY,
 });
+checkedBy(productBuilds(matmulCuda), async () => (await import('./checks/products.ts')).matmulCheck(product));
 
 /** One operand: a tensor [..., rows, columns] and whether its last two axes are swapped in memory. */
 export interface Factor {

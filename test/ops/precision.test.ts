@@ -5,7 +5,7 @@ import type { CudaModule } from '../../src/device/module.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { conv2d } from '../../src/kernels/conv/conv.ts';
-import { convCuda } from '../../src/kernels/conv/cuda.ts';
+import { convCuda } from '../../src/kernels/conv/modules.ts';
 import { convShapeOf, toTable } from '../../src/kernels/conv/shape.ts';
 import { add, mul } from '../../src/kernels/elementwise.ts';
 import type { ProductModules } from '../../src/kernels/launch/product.ts';

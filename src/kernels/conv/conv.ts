@@ -20,6 +20,7 @@ import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } fr
 import * as cpu from './cpu.ts';
 import * as cuda from './cuda.ts';
 import { convKernels } from './direct.ts';
+import { convCuda } from './modules.ts';
 import { type ConvEpilogue, type ConvShape, convShapeOf, isDense, outputShape } from './shape.ts';
 
 export interface Conv2dOptions {
@@ -65,7 +66,7 @@ export interface ConvAttributes {
 export const conv2dOp = declareOp<ConvAttributes>({
   name: 'conv2d',
   cpu: convKernels,
-  cuda: cuda.convCuda,
+  cuda: convCuda,
   takesScaled: true,
   backward({ grad, scaled, saved: [x, weight, second], attributes: { shape, scale, weightDtype }, needs, defers }) {
     const [needsX, needsWeight, needsBias, needsAdd, needsResidual, needsSecond = false] = needs;

@@ -1,14 +1,16 @@
 // Launches of the CUDA convolution kernels.
+import { checkedBy } from '../../device/fast_builds.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { zeros } from '../../tensor/create.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { sumAxes } from '../inner/reduction.ts';
-import { channelsInChunks, inChunks, productLaunchOf, productModules } from '../launch/product.ts';
+import { channelsInChunks, inChunks, productBuilds, productLaunchOf } from '../launch/product.ts';
 import { groupedForward, groupedInputGradient, groupedWeightPartials } from './grouped.ts';
-import { hopperForward, hopperInputGradient, hopperMaps, partsSuitHopper } from './hopper.ts';
-import { hopperWeightPartials } from './hopper_weight_gradients.ts';
+import { hopperBuilds, hopperForward, hopperInputGradient, hopperMaps, hopperTile, partsSuitHopper } from './hopper.ts';
+import { hopperCut, hopperWeightPartials } from './hopper_weight_gradients.ts';
+import { convCuda } from './modules.ts';
 import {
   type ConvEpilogue,
   type ConvShape,
@@ -20,11 +22,10 @@ import {
   weightShape,
 } from './shape.ts';
 
-export const convCuda = productModules('kernels/conv/conv.cu', {
-  conv_forward: 'ptr ptr ptr ptr ptr ptr ptr f32 i32 ptr i32',
-  conv_input_gradient: 'ptr ptr ptr ptr f32 i32',
-  conv_weight_gradient: 'ptr ptr ptr ptr i32 i32 ptr i32',
-});
+const passes = { forward: convForward, inputGradient: convInputGradient, weightGradient: convWeightGradient };
+checkedBy([...productBuilds(convCuda), ...hopperBuilds.map(({ module }) => module)], async () =>
+  (await import('../checks/convolutions.ts')).convolutionCheck(passes),
+);
 
 /** The kernel argument `chunked`: bit 1 for the left operand, 2 for the right. */
 const bits = (left: boolean, right: boolean) => (left ? 1 : 0) + (right ? 2 : 0);
@@ -46,7 +47,8 @@ export function convForward(
   if (sizeOf(out) === 0) return allocate(out, { device, dtype });
   if (!isDense(shape)) return groupedForward(x, weight, shape, epilogue);
   const maps = partsSuitHopper(x, second) ? hopperMaps(shape, [x, second, weight, add, residual], bias) : undefined;
-  if (maps) return hopperForward(maps, x, weight, shape, { ...epilogue, second });
+  const tile = maps && hopperTile(device, shape, 'forward');
+  if (maps && tile) return hopperForward(maps, x, weight, shape, { ...epilogue, second }, tile);
   const y = allocate(out, { device, dtype });
   const { outputs: columns, channels } = shape;
   const product = { rows: y.size / columns, columns, terms: weight.size / columns };
@@ -65,7 +67,8 @@ export function convInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, 
   if (sizeOf(image) === 0) return allocate(image, { device, dtype });
   if (!isDense(shape)) return groupedInputGradient(dy, weight, shape, scale);
   const maps = hopperMaps(shape, [dy, weight]);
-  if (maps) return hopperInputGradient(maps, dy, weight, shape, scale);
+  const tile = maps && hopperTile(device, shape, 'input');
+  if (maps && tile) return hopperInputGradient(maps, dy, weight, shape, scale, tile);
   const dx = allocate(image, { device, dtype });
   const { outputs, channels } = shape;
   const product = { rows: dx.size / channels, columns: channels, terms: weight.size / channels };
@@ -82,7 +85,8 @@ export function convWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scal
   if (x.size === 0 || dy.size === 0) return zeros(weight, { device });
   if (!isDense(shape)) return sumPartials(groupedWeightPartials(x, dy, shape), weight, scale);
   const maps = partsSuitHopper(x, second) ? hopperMaps(shape, [x, second, dy]) : undefined;
-  if (maps) return sumPartials(hopperWeightPartials(maps, [{ x, second, dy, shape }])[0], weight, scale);
+  const cut = maps && hopperCut(device, [shape]);
+  if (maps && cut) return sumPartials(hopperWeightPartials(maps, [{ x, second, dy, shape }], cut)[0], weight, scale);
   const { outputs } = shape;
   const product = { rows: outputs, columns: sizeOf(weight) / outputs, terms: dy.size / outputs };
   const { kernels, launchGrid, parts, run } = productLaunchOf(convCuda, x, product, true);

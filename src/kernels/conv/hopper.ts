@@ -1,11 +1,13 @@
 // bf16 convolutions on sm_90a (hopper.cu): which shapes are supported, the choice of the tile, and the launches for
 // outputs and input gradients. Weight gradients are in hopper_weight_gradients.ts.
 import type { Device, TensorMaps } from '../../device/device.ts';
+import { chooseBuild } from '../../device/fast_builds.ts';
 import { cudaModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { hopperTuning, type MeasuredTiles, measuredTiles } from '../tuning/sm_90a.ts';
+import { convCuda } from './modules.ts';
 import {
   type ConvEpilogue,
   type ConvShape,
@@ -35,7 +37,7 @@ const MOST_REACH = 127;
 export const MOST_TOGETHER = 14;
 export const ENTRY_WORDS = 7;
 
-const build = { precisions: ['bf16'], target: 'sm_90a' } as const;
+const build = { precisions: ['bf16'], target: 'sm_90a', twin: convCuda.portable.bf16.module } as const;
 
 const nameOf = ({ rows, columns, together }: (typeof hopperTuning.tiles)[number]) =>
   `${rows}x${columns}${together === 1 ? '.turns' : ''}`;
@@ -138,6 +140,11 @@ export function choiceOf(shape: ConvShape, pass: 'forward' | 'input', known: Mea
     choices.find(({ tile }) => tile.name === measured) ??
     choices.reduce((best, choice) => (choice.microseconds < best.microseconds ? choice : best))
   );
+}
+
+/** The tile of a launch; undefined where the portable kernels serve in place of its build. */
+export function hopperTile(device: Device, shape: ConvShape, pass: 'forward' | 'input'): Tile | undefined {
+  return chooseBuild(device, hopperBuilds, choiceOf(shape, pass).tile);
 }
 
 /** y = scale (conv(x, w) + bias + add + residual). The image's last channels may be in a second tensor. */

@@ -1,7 +1,8 @@
 // Weight gradients of bf16 convolutions on sm_90a, several per launch (hopper.cu): how they are split into tiles and
 // partial sums, and the launch.
 import type { WeightProduct } from '../../autograd/gradient_parts.ts';
-import type { TensorMaps } from '../../device/device.ts';
+import type { Device, TensorMaps } from '../../device/device.ts';
+import { chooseBuild } from '../../device/fast_builds.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { halvesOf, padTo } from '../launch/words.ts';
@@ -103,6 +104,13 @@ export function cutOf(shapes: readonly ConvShape[], known: MeasuredTiles = measu
   if (!measured || !tile) return fastest(cutsOf(shapes));
   const { run } = measured;
   return { tile, run, microseconds: predictTime(shapes.map(productOf), tile, run) };
+}
+
+/** How a launch is split; undefined where the portable kernels serve in place of its build. */
+export function hopperCut(device: Device, shapes: readonly ConvShape[]): Cut | undefined {
+  const usual = cutOf(shapes);
+  const tile = chooseBuild(device, hopperBuilds, usual.tile);
+  return tile === usual.tile ? usual : cutsOf(shapes).find((cut) => cut.tile === tile);
 }
 
 /** The operands of a weight gradient. */

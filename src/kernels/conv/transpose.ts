@@ -12,8 +12,8 @@ import { withWeight } from '../inner/weight.ts';
 import { type Extent, extentKind, extents } from '../inner/window.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from '../op.ts';
 import { launchersOf } from './conv.ts';
-import { convCuda } from './cuda.ts';
 import { convKernels } from './direct.ts';
+import { convCuda } from './modules.ts';
 import { type ConvShape, convShapeOf } from './shape.ts';
 
 export interface ConvTranspose2dOptions {

@@ -1,15 +1,23 @@
 // Weight gradients of convolutions and matrix products on CUDA, many per launch.
 import type { WeightProduct } from '../../autograd/gradient_parts.ts';
 import type { TensorMaps } from '../../device/device.ts';
+import { checkedBy } from '../../device/fast_builds.ts';
 import type { CudaLaunchers } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { keep } from '../../tensor/scope.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { channelsInChunks, inChunks, type ProductLaunch, productLaunchOf, productModules } from '../launch/product.ts';
+import {
+  channelsInChunks,
+  inChunks,
+  type ProductLaunch,
+  productBuilds,
+  productLaunchOf,
+  productModules,
+} from '../launch/product.ts';
 import { halvesOf, inPieces, padTo } from '../launch/words.ts';
 import { hopperMaps, partsSuitHopper } from './hopper.ts';
-import { hopperWeightPartials, inLaunches } from './hopper_weight_gradients.ts';
+import { hopperCut, hopperWeightPartials, inLaunches } from './hopper_weight_gradients.ts';
 import { type ConvShape, channelsOf, toTable, weightShape } from './shape.ts';
 
 /** Words of a table passed by value, and words of one of its entries: see weight_gradients.cu. */
@@ -21,6 +29,9 @@ type Names = 'conv_weight_gradients';
 const weightGradientModules = productModules<Names>('kernels/conv/weight_gradients.cu', {
   conv_weight_gradients: `words:${TABLE} i32`,
 });
+checkedBy(productBuilds(weightGradientModules), async () =>
+  (await import('../checks/convolutions.ts')).weightGradientsCheck(partialsOf),
+);
 
 /** Number of blocks that keeps a large GPU busy to the end of a launch: four per multiprocessor. */
 const BLOCKS = 4 * 132;
@@ -44,27 +55,28 @@ export function partialsOf<One extends Item>(items: readonly One[]): (One & { pa
   const some = items.filter(({ gradient: { x, dy } }) => x.size > 0 && dy.size > 0);
   const mapsOf = ({ gradient: { x, second, dy, shape } }: One) =>
     partsSuitHopper(x, second) ? hopperMaps(shape, [x, second, dy]) : undefined;
-  const hopper = some.filter(mapsOf);
-  const maps = hopper.length > 0 ? mapsOf(hopper[0]) : undefined;
-  const made = (group: readonly One[], partials: readonly Tensor[]) =>
-    group.map((item, i) => ({ ...item, partials: keep(partials[i]) }));
-  return [
-    ...inLaunches(hopper).flatMap((group) =>
-      made(
-        group,
-        hopperWeightPartials(
-          maps as TensorMaps,
-          group.map(({ gradient }) => gradient),
-        ),
-      ),
-    ),
-    ...portableLaunches(some.filter((item) => !mapsOf(item))).flatMap((group) =>
-      made(
-        group.map(({ item }) => item),
-        launchGroup(group),
-      ),
-    ),
-  ];
+  const served = new Set<One>();
+  const made: (One & { partials: Tensor })[] = [];
+  const add = (group: readonly One[], partials: readonly Tensor[]) => {
+    for (const [i, item] of group.entries()) {
+      served.add(item);
+      made.push({ ...item, partials: keep(partials[i]) });
+    }
+  };
+  for (const group of inLaunches(some.filter(mapsOf))) {
+    const gradients = group.map(({ gradient }) => gradient);
+    const cut = hopperCut(
+      gradients[0].x.device,
+      gradients.map(({ shape }) => shape),
+    );
+    if (cut) add(group, hopperWeightPartials(mapsOf(group[0]) as TensorMaps, gradients, cut));
+  }
+  for (const group of portableLaunches(some.filter((item) => !served.has(item))))
+    add(
+      group.map(({ item }) => item),
+      launchGroup(group),
+    );
+  return made;
 }
 
 /** Groups items by launch: those of the same build, as many as the table holds. */

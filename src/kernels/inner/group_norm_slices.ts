@@ -1,5 +1,5 @@
-// The fast kernels of group normalisation on CUDA (group_norm_slices.cu): which shapes they support, and how a sample is divided into
-// slices of channels.
+// The CUDA kernels of group normalisation: the portable ones (group_norm.cu), and the fast ones (group_norm_slices.cu): which shapes
+// they support, and how a sample is divided into slices of channels.
 import type { LaunchGrid } from '../../device/module.ts';
 import type { NormShape } from '../group_norm.ts';
 import { storageModules } from '../launch/storage.ts';
@@ -10,16 +10,25 @@ export const DRAW = 'ptr i32 i32 i32 i32 i32 i32 f32';
 const forward = `ptr ptr ptr ptr ptr ptr ptr i32 f32 ${DRAW}`;
 const backward = `ptr ptr ptr ptr ptr ptr ptr ptr ptr words:16 ptr ptr ptr ptr ptr i32 ${DRAW}`;
 
-export const groupNormSlices = storageModules('kernels/inner/group_norm_slices.cu', {
-  group_norm_slices_forward: forward,
-  group_norm_slices_forward_unstaged: forward,
-  group_norm_slices_forward_plain: forward,
-  group_norm_slices_forward_masked: forward,
-  group_norm_slices_backward: backward,
-  group_norm_slices_backward_unstaged: backward,
-  group_norm_slices_backward_plain: backward,
-  group_norm_slices_backward_masked: backward,
+export const groupNormCuda = storageModules('kernels/group_norm.cu', {
+  group_norm_forward: forward,
+  group_norm_backward: backward,
 });
+
+export const groupNormSlices = storageModules(
+  'kernels/inner/group_norm_slices.cu',
+  {
+    group_norm_slices_forward: forward,
+    group_norm_slices_forward_unstaged: forward,
+    group_norm_slices_forward_plain: forward,
+    group_norm_slices_forward_masked: forward,
+    group_norm_slices_backward: backward,
+    group_norm_slices_backward_unstaged: backward,
+    group_norm_slices_backward_plain: backward,
+    group_norm_slices_backward_masked: backward,
+  },
+  { twins: groupNormCuda },
+);
 
 /** The channels that a thread has. */
 const EIGHT = 8;

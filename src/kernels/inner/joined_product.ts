@@ -1,8 +1,9 @@
 // The gradient of a tensor that several layers read, on CUDA: the sum of dy_e W_e as one product.
 import type { PendingProduct } from '../../autograd/gradient_parts.ts';
+import { checkedBy } from '../../device/fast_builds.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { inChunks, productLaunchOf, productModules } from '../launch/product.ts';
+import { inChunks, productBuilds, productLaunchOf, productModules } from '../launch/product.ts';
 import type { Activation } from '../launch/storage.ts';
 import { halvesOf, padTo } from '../launch/words.ts';
 import { accumulate } from './accumulate.ts';
@@ -16,6 +17,7 @@ const MOST = Math.floor(TABLE / WORDS);
 const modules = productModules('kernels/inner/joined_product.cu', {
   joined_product: `words:${TABLE} i32 ptr i32 i32 i32 i32 i32 i32`,
 });
+checkedBy(productBuilds(modules), async () => (await import('../checks/products.ts')).joinedCheck(joinedProduct));
 
 /** The sum of one or more products with equal rows and inputs: [..., inputs] in their dtype. */
 export function joinedProduct(pairs: readonly PendingProduct[]): Tensor {

@@ -1,11 +1,12 @@
 // Several linear layers on one tensor: x W_e^T + b_e for each. On CUDA the forward pass is one launch, and the gradient
 // of x is one product (joined_product.ts). Used for q, k and v of attention and for the projections of the time
 // embedding.
+import { checkedBy } from '../../device/fast_builds.ts';
 import { formatShape, ShapeError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { sameShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { inChunks, productLaunchOf, productModules } from '../launch/product.ts';
+import { inChunks, productBuilds, productLaunchOf, productModules } from '../launch/product.ts';
 import type { Activation } from '../launch/storage.ts';
 import { halvesOf, padTo } from '../launch/words.ts';
 import { matmul, matmulOp } from '../matmul.ts';
@@ -20,6 +21,7 @@ const MOST = TABLE / WORDS;
 const modules = productModules('kernels/inner/linears.cu', {
   linears_forward: `words:${TABLE} i32 ptr i32 i32 i32`,
 });
+checkedBy(productBuilds(modules), async () => (await import('../checks/products.ts')).linearsCheck(linears));
 
 export interface LinearLayer {
   /** [outputs, inputs], of x's dtype or f32. */

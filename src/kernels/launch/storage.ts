@@ -10,15 +10,21 @@ export type Activation = 'f32' | 'bf16';
 /** The builds of one .cu file whose `real` is f32 or bf16: see storage.cuh. */
 export type StorageModules<Names extends string = string> = Readonly<Record<Activation, CudaModule<Names>>>;
 
-/** Declares both builds of a file. */
+/**
+ * Declares both builds of a file.
+ * @param twins for a file of fast kernels: the builds of the portable ones (see device/fast_builds.ts)
+ */
 /* @__NO_SIDE_EFFECTS__ */
 export function storageModules<Names extends string>(
   path: string,
   kernels: Readonly<Record<Names, Signature>>,
-  { flags = [] }: { flags?: readonly string[] } = {},
+  { flags = [], twins }: { flags?: readonly string[]; twins?: StorageModules } = {},
 ): StorageModules<Names> {
   const bf16 = { flags: [...flags, '-DSTORAGE_BF16'], variant: 'bf16', precisions: ['bf16'] as const };
-  return { f32: cudaModule(path, kernels, { flags }), bf16: cudaModule(path, kernels, bf16) };
+  return {
+    f32: cudaModule(path, kernels, { flags, twin: twins?.f32 }),
+    bf16: cudaModule(path, kernels, { ...bf16, twin: twins?.bf16 }),
+  };
 }
 
 /** The kernels for activations of that dtype. */
