@@ -46,7 +46,7 @@ export type ArrayDtype =
 
 /** One array of a file. `data` is row-major with product(shape) elements. */
 export interface ArrayFile {
-  shape: number[];
+  shape: readonly number[];
   dtype: ArrayDtype;
   data: ArrayData;
 }
@@ -137,7 +137,11 @@ const arraysKind = kind(
   (v) => kinds.object.accepts(v) && copyOfList(v) === undefined,
 );
 
-/** Converts the values to f32; f64 and integers are rounded to nearest. */
+/**
+ * Converts the values to f32; f64 and integers are rounded to nearest.
+ * @example
+ * toFloat32({ shape: [3], dtype: 'f64', data: Float64Array.of(0.5, 1, 2) }); // [0.5, 1, 2]
+ */
 export function toFloat32(array: ArrayFile): Float32Array {
   const { data, dtype } = checkArray('toFloat32', 'array', array);
   if (data instanceof Float32Array) return data;

@@ -18,7 +18,7 @@ import { createFilled, refusePatterns, tensorOptions, upload } from './host_numb
 import { checkShape, type Shape, shapeKind, sizeOf } from './shape.ts';
 import type { Tensor } from './tensor.ts';
 
-type Nested = number | readonly Nested[];
+type Nested = number | boolean | readonly Nested[];
 
 /**
  * A tensor with uninitialised memory.

@@ -76,7 +76,7 @@ describe.each(devices)('on %s', (name) => {
       expect([rows.rows, rows.columns]).toEqual(want.shape);
       expect(relativeToLargest(rows.values, want.data as Float32Array), output).toBeLessThan(1e-5);
     }
-    const extract = (...rest: [number[], object?]) => extractFeatures(network, data as Uint8Array, ...rest);
+    const extract = (...rest: [readonly number[], object?]) => extractFeatures(network, data as Uint8Array, ...rest);
     await expect(extract([2, 32, 32, 3])).rejects.toThrow(ShapeError);
     await expect(extract([3, 32, 96, 1])).rejects.toThrow(ShapeError);
     await expect(extract(shape, { batchSize: 0 })).rejects.toThrow(ValueError);

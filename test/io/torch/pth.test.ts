@@ -25,7 +25,7 @@ async function readDict(name: string): Promise<Map<string | number, TorchValue>>
 }
 
 /** dtype, shape and values, as plain lists. */
-function plain(array: TorchValue | undefined): [ArrayDtype, number[], (number | bigint)[]] {
+function plain(array: TorchValue | undefined): [ArrayDtype, readonly number[], (number | bigint)[]] {
   const { dtype, shape, data } = array as ArrayFile;
   return [dtype, shape, Array.from<number | bigint>(data as never)];
 }
