@@ -7,7 +7,15 @@ import { ArgumentError, ValueError } from '../errors.ts';
 import { TensorSearch } from './search.ts';
 import type { Tensor } from './tensor.ts';
 
-/** An open scope, as returned by `openScope`. */
+/**
+ * An open scope, as returned by `openScope`.
+ * @example
+ * const work = openScope();
+ * const doubled = work.run(() => mul(tensor([1, 2]), 2));
+ * await doubled.data(); // [2, 4]
+ * work.close();
+ * doubled.disposed; // true
+ */
 export class Scope {
   private readonly tensors: Tensor[] = [];
   private readonly parent: Scope | undefined;

@@ -66,6 +66,14 @@ const BRAND = Symbol.for('rectiflow.Tensor');
 /**
  * A window of device memory with a shape and a dtype; made by `tensor`, `zeros` and the ops, freed by its scope or
  * `dispose`.
+ * @example
+ * const x = tensor([[1, 2], [3, 4]], { requiresGrad: true });
+ * x instanceof Tensor; // true
+ * x.shape; // [2, 2]
+ * sum(square(x)).backward();
+ * x.grad; // [[2, 4], [6, 8]]
+ * await x.data(); // [1, 2, 3, 4]
+ * x.dispose();
  */
 export class Tensor {
   /** A name for messages; for a parameter, its path in the module. */
