@@ -12,6 +12,11 @@ import { checkGuards } from './guard.ts';
 /**
  * Writes the chunks, one after the other, to `path`. If `path` is a symbolic link, the file it points to is replaced.
  * @throws FileError with path and cause (such as a full disk); the old file is then unchanged and nothing else remains
+ * @example
+ * import { readFileSync } from 'node:fs';
+ *
+ * await writeFileAtomic('notes.txt', [Buffer.from('first line\n'), Buffer.from('second line\n')]);
+ * readFileSync('notes.txt', 'utf8'); // 'first line\nsecond line\n'
  */
 export async function writeFileAtomic(
   path: string,

@@ -33,6 +33,10 @@ const address = kind(
  * Downloads `url` to `path`, creating the folder if it is missing.
  * @throws FileError with the address and a manual remedy if the download fails or its checksum is wrong; the signal's
  * reason when stopped. No partial file remains.
+ * @example
+ * const file = 'pt_inception-2015-12-05-6726825d.pth';
+ * const url = `https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/${file}`;
+ * await downloadFile(url, file, { sha256: '6726825d' });
  */
 export async function downloadFile(url: string, path: string, options: DownloadFileOptions): Promise<void> {
   checkArguments('downloadFile', { url: [url, address], path: [path, kinds.path] });

@@ -36,6 +36,14 @@ const imageNames = ['png', 'width', 'height', 'channels'] as const;
 /**
  * The event file of one session. A session that resumes from a step hides the events of earlier files from that step
  * on.
+ * @example
+ * import { basename } from 'node:path';
+ *
+ * const events = await EventFile.open('runs/mine');
+ * await events.scalars(0, { 'train/loss': 0.9 });
+ * await events.scalars(1, { 'train/loss': 0.7 });
+ * await events.close();
+ * basename(events.path).startsWith('events.out.tfevents.'); // true
  */
 export class EventFile {
   readonly path: string;

@@ -31,6 +31,10 @@ const MOST_BYTES = 2 ** 30;
  * Arranges images in a grid.
  * @param images u8 [N, H, W, C], N >= 1
  * @throws ValueError if shape and data do not match
+ * @example
+ * const images = new Uint8Array(6 * 8 * 8).fill(255);
+ * const { width, height } = imageGrid(images, [6, 8, 8, 1], { columns: 3 });
+ * ({ width, height }); // { width: 32, height: 22 }
  */
 export function imageGrid(images: Uint8Array, shape: readonly number[], options: GridOptions = {}): Image {
   checkArgument('imageGrid', 'images', images, kinds.bytes);

@@ -31,8 +31,10 @@ const moduleKind = kind('a module', (value) => {
  * @param metadata texts to store with them
  * @throws FileError
  * @example
- * await saveModule('model.safetensors', network);
- * await loadModule('model.safetensors', network);
+ * const network = new MLP([2, 8, 1]);
+ * await saveModule('network.safetensors', network);
+ * const { tensors } = await readSafetensors('network.safetensors');
+ * [...tensors.keys()]; // ['layers.0.weight', 'layers.0.bias', 'layers.1.weight', 'layers.1.bias']
  */
 export async function saveModule(
   path: string,
@@ -52,6 +54,12 @@ export async function saveModule(
  * converted to f32.
  * @returns the module
  * @throws FileError for a file that is missing or damaged, or that does not fit the module, which is unchanged then
+ * @example
+ * const network = new MLP([2, 8, 1], new Initializer({ seed: 1 }));
+ * await saveModule('network.safetensors', network);
+ * const same = await loadModule('network.safetensors', new MLP([2, 8, 1]));
+ * const x = randn([4, 2], { seed: 2 });
+ * all(equal(same.forward(x), network.forward(x))); // true
  */
 export async function loadModule<Loaded extends StatefulModule>(path: string, module: Loaded): Promise<Loaded> {
   checkArgument('loadModule', 'path', path, kinds.path);

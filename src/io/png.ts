@@ -52,7 +52,13 @@ const adam7 = [
   { x: 0, y: 1, dx: 1, dy: 2 },
 ];
 
-/** Encodes an 8-bit image as a PNG file. @throws ValueError if size and data do not match */
+/**
+ * Encodes an 8-bit image as a PNG file.
+ * @throws ValueError if size and data do not match
+ * @example
+ * const png = await encodePng({ width: 1, height: 1, channels: 3, data: Uint8Array.of(255, 0, 0) });
+ * Buffer.from(png.subarray(1, 4)).toString(); // 'PNG'
+ */
 export function encodePng(image: Image): Promise<Uint8Array>;
 export async function encodePng(image: Image, ...extra: unknown[]): Promise<Uint8Array> {
   refuseExtra('encodePng', extra);
@@ -76,6 +82,10 @@ const readOptions: OptionKinds<ReadPngOptions> = { maxBytes: kinds.number };
  * The transparent colour of an image without an alpha channel is ignored.
  * @param name the file's name in errors
  * @throws FileError if damaged, truncated, too large, or interlaced with less than 8 bits per channel
+ * @example
+ * const png = await encodePng({ width: 2, height: 1, channels: 1, data: Uint8Array.of(0, 255) });
+ * const { width, height, channels, data } = await decodePng(png);
+ * ({ width, height, channels, data }); // { width: 2, height: 1, channels: 1, data: [0, 255] }
  */
 export async function decodePng(bytes: Uint8Array, name = 'png', options: ReadPngOptions = {}): Promise<Image> {
   checkArguments('decodePng', { bytes: [bytes, kinds.bytes], name: [name, kinds.text] });
@@ -99,14 +109,28 @@ async function decodeChecked(bytes: Uint8Array, name: string, { maxBytes }: Read
   }
 }
 
-/** Reads one PNG file. @throws FileError as decodePng */
+/**
+ * Reads one PNG file.
+ * @throws FileError as decodePng
+ * @example
+ * await writePng('red.png', { width: 1, height: 1, channels: 3, data: Uint8Array.of(255, 0, 0) });
+ * const { data } = await readPng('red.png');
+ * data; // [255, 0, 0]
+ */
 export async function readPng(path: string, options: ReadPngOptions = {}): Promise<Image> {
   checkArgument('readPng', 'path', path, kinds.path);
   const checked = checkOptions('readPng', options, readOptions);
   return decodeChecked(await readWhole(path), path, checked);
 }
 
-/** Writes one PNG file, atomically. @throws FileError, ValueError */
+/**
+ * Writes one PNG file, atomically.
+ * @throws FileError, ValueError
+ * @example
+ * const { images } = await loadDigits();
+ * await writePng('digits.png', imageGrid(images.subarray(0, 16 * 64), [16, 8, 8, 1], { scale: 4 }));
+ * (await readPng('digits.png')).width; // 138
+ */
 export function writePng(path: string, image: Image): Promise<void>;
 export async function writePng(path: string, image: Image, ...extra: unknown[]): Promise<void> {
   refuseExtra('writePng', extra);

@@ -35,7 +35,14 @@ export interface SafetensorsHeader {
   tensors: Map<string, TensorEntry>;
 }
 
-/** Reads the header only, no elements. @throws FileError if the file is damaged, truncated or has an unknown dtype */
+/**
+ * Reads the header only, no elements.
+ * @throws FileError if the file is damaged, truncated or has an unknown dtype
+ * @example
+ * await saveModule('network.safetensors', new MLP([2, 8, 1]));
+ * const { tensors } = await readSafetensorsHeader('network.safetensors');
+ * tensors.get('layers.0.weight').shape; // [8, 2]
+ */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsHeader> {
   checkArgument('readSafetensorsHeader', 'path', path, kinds.path);
   return withFile(path, readHeader);
@@ -45,6 +52,12 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsHe
  * Reads metadata and tensors of a file, each tensor into memory of its own.
  * @param names the tensors to read; an unknown name is an error. Default: all
  * @throws FileError as readSafetensorsHeader
+ * @example
+ * await writeSafetensors('layer.safetensors', {
+ *   weight: { shape: [2, 2], dtype: 'f32', data: Float32Array.of(1, 2, 3, 4) },
+ * });
+ * const { tensors } = await readSafetensors('layer.safetensors');
+ * tensors.get('weight').data; // [1, 2, 3, 4]
  */
 export async function readSafetensors(
   path: string,
@@ -69,6 +82,11 @@ export async function readSafetensors(
  * Writes tensors and metadata, atomically. Wider dtypes come first, so that every tensor is aligned in the file;
  * otherwise the order is kept. Equal inputs give equal bytes.
  * @throws FileError; ValueError if data and shape do not match
+ * @example
+ * const x = tensor([[1, 2], [3, 4]]);
+ * const weight = await x.data();
+ * await writeSafetensors('layer.safetensors', { weight: { shape: x.shape, dtype: 'f32', data: weight } }, { step: '100' });
+ * (await readSafetensorsHeader('layer.safetensors')).metadata.step; // '100'
  */
 export async function writeSafetensors(
   path: string,

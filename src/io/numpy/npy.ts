@@ -16,6 +16,10 @@ import { npyCode, parseNpyHeader } from './npy_header.ts';
  * shares memory with `bytes` where layout and alignment allow.
  * @param name the file's name in errors
  * @throws FileError if damaged, truncated, or of a type this package does not read (object, complex, text, records)
+ * @example
+ * const bytes = encodeNpy({ shape: [2, 2], dtype: 'f32', data: Float32Array.of(1, 2, 3, 4) });
+ * const { shape, dtype, data } = decodeNpy(bytes);
+ * ({ shape, dtype, data }); // { shape: [2, 2], dtype: 'f32', data: [1, 2, 3, 4] }
  */
 export function decodeNpy(bytes: Uint8Array, name = 'npy'): ArrayFile {
   checkArguments('decodeNpy', { bytes: [bytes, kinds.bytes], name: [name, kinds.text] });
@@ -44,6 +48,9 @@ export function checkElements(bytes: number, { dtype, shape }: Pick<ArrayFile, '
 /**
  * Encodes an array as a version 1.0 file, with the bytes that NumPy writes.
  * @throws ValueError for bf16, which .npy cannot hold, or if data and shape do not match
+ * @example
+ * const bytes = encodeNpy({ shape: [3], dtype: 'i32', data: Int32Array.of(1, 2, 3) });
+ * bytes.length; // 140
  */
 export function encodeNpy(array: ArrayFile): Uint8Array;
 export function encodeNpy(array: ArrayFile, ...extra: unknown[]): Uint8Array {
@@ -75,7 +82,14 @@ export function npyHeader(name: string, { shape, dtype }: Pick<ArrayFile, 'shape
   return header;
 }
 
-/** Reads one .npy file. @throws FileError */
+/**
+ * Reads one .npy file.
+ * @throws FileError
+ * @example
+ * await writeNpy('points.npy', { shape: [2, 2], dtype: 'f32', data: Float32Array.of(1, 2, 3, 4) });
+ * const { shape, data } = await readNpy('points.npy');
+ * tensor(toFloat32({ shape, dtype: 'f32', data }), { shape }); // [[1, 2], [3, 4]]
+ */
 export function readNpy(path: string): Promise<ArrayFile>;
 export async function readNpy(path: string, ...extra: unknown[]): Promise<ArrayFile> {
   refuseExtra('readNpy', extra);
@@ -83,7 +97,14 @@ export async function readNpy(path: string, ...extra: unknown[]): Promise<ArrayF
   return decodeNpy(await readWhole(path), path);
 }
 
-/** Writes one .npy file, atomically. @throws FileError, ValueError */
+/**
+ * Writes one .npy file, atomically.
+ * @throws FileError, ValueError
+ * @example
+ * const x = tensor([[1, 2], [3, 4]]);
+ * await writeNpy('x.npy', { shape: x.shape, dtype: 'f32', data: await x.data() });
+ * (await readNpy('x.npy')).data; // [1, 2, 3, 4]
+ */
 export function writeNpy(path: string, array: ArrayFile): Promise<void>;
 export async function writeNpy(path: string, array: ArrayFile, ...extra: unknown[]): Promise<void> {
   refuseExtra('writeNpy', extra);

@@ -16,6 +16,13 @@ const MOST_FORTRAN_BYTES = 2 ** 30;
 /**
  * Reads rows of a .npy file of floating-point numbers as f32, whatever their dtype and byte order. Close it when done.
  * Rows are read on request, except that a file in Fortran order is read whole when it is opened.
+ * @example
+ * await writeNpyRows('points.npy', [3, 2], [Float32Array.of(1, 2, 3, 4), Float32Array.of(5, 6)]);
+ * const points = await NpyRows.open('points.npy');
+ * points.count; // 3
+ * await points.row(2); // [5, 6]
+ * await points.rows(0, 2); // [1, 2, 3, 4]
+ * await points.close();
  */
 export class NpyRows {
   readonly path: string;
@@ -113,6 +120,12 @@ async function rowMajorOf(
  * Writes an f32 .npy file from pieces, atomically.
  * @param pieces f32, one or more rows per piece
  * @throws FileError as writeFileAtomic; ValueError if the pieces do not add up to the shape
+ * @example
+ * function* rows() {
+ *   for (let i = 0; i < 1000; i++) yield Float32Array.of(i, i ** 2);
+ * }
+ * await writeNpyRows('squares.npy', [1000, 2], rows());
+ * (await readNpy('squares.npy')).shape; // [1000, 2]
  */
 export async function writeNpyRows(
   path: string,

@@ -29,6 +29,10 @@ const readOptions: OptionKinds<ReadNpzOptions> = { names: listOf(kinds.text, 'na
 /**
  * Reads the arrays of an .npz file by name (without `.npy`), in the file's order.
  * @throws FileError if damaged, truncated, encrypted, too large, or if an entry is not an array
+ * @example
+ * await writeNpz('pairs.npz', { x: { shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) } });
+ * const arrays = await readNpz('pairs.npz');
+ * arrays.get('x').data; // [1, 2]
  */
 export async function readNpz(path: string, options: ReadNpzOptions = {}): Promise<Map<string, ArrayFile>> {
   checkArgument('readNpz', 'path', path, kinds.path);
@@ -90,6 +94,14 @@ function chooseEntries(archive: ZipArchive, { names, maxBytes }: ReadNpzOptions)
  * Writes the arrays as an .npz file, atomically. Equal arrays give equal bytes.
  * @param options.compress whether to deflate the entries (as numpy.savez_compressed); default false (as numpy.savez)
  * @throws FileError; ValueError for an array that .npy cannot hold or a name that zip cannot hold
+ * @example
+ * const x = tensor([[1, 2], [3, 4]]);
+ * const y = tensor([0, 1], { dtype: 'i32' });
+ * await writeNpz('set.npz', {
+ *   x: { shape: x.shape, dtype: 'f32', data: await x.data() },
+ *   y: { shape: y.shape, dtype: 'i32', data: await y.data() },
+ * });
+ * [...(await readNpz('set.npz')).keys()]; // ['x', 'y']
  */
 export async function writeNpz(
   path: string,

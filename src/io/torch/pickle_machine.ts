@@ -4,7 +4,14 @@ import type { PickleInput } from './pickle_input.ts';
 
 const tupleLength = kind('a whole number from 0 to 2^32 - 1', (v) => (v as number) >>> 0 === v);
 
-/** A Python tuple: an array that is written as a tuple again. Create one with `Tuple.of(1, 2)`. */
+/**
+ * A Python tuple: an array that is written as a tuple again. Create one with `Tuple.of(1, 2)`.
+ * @example
+ * await writePth('betas.pth', Tuple.of(0.9, 0.999));
+ * const betas = await readPth('betas.pth');
+ * betas instanceof Tuple; // true
+ * betas; // [0.9, 0.999]
+ */
 export class Tuple<T = unknown> extends Array<T> {
   /** Like Array's constructor: a single number is a length. */
   constructor(...items: T[]) {

@@ -14,6 +14,10 @@ import type { TorchValue } from './torch_values.ts';
 /**
  * Reads the value that torch.save wrote. Storages are read one by one; tensors of one storage share its memory.
  * @throws FileError if damaged, truncated, or containing anything other than tensors and plain data
+ * @example
+ * await writePth('model.pth', new Map([['bias', { shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) }]]));
+ * const state = await readPth('model.pth');
+ * state instanceof Map && [...state.keys()]; // ['bias']
  */
 export function readPth(path: string): Promise<TorchValue>;
 export async function readPth(path: string, ...extra: unknown[]): Promise<TorchValue> {

@@ -22,6 +22,14 @@ const MAX_DEPTH = 100;
  * float; a Map becomes a dict, an OrderedDict an OrderedDict, an array a list, a Tuple a tuple. Equal values give equal
  * bytes, and arrays are restored bit for bit.
  * @throws FileError; ValueError for a value that cannot be written, or that contains itself
+ * @example
+ * const { weight, bias } = new Linear(2, 1);
+ * await writePth('model.pth', new OrderedDict([
+ *   ['weight', { shape: weight.shape, dtype: 'f32', data: await weight.data() }],
+ *   ['bias', { shape: bias.shape, dtype: 'f32', data: await bias.data() }],
+ * ]));
+ * const state = await readPth('model.pth');
+ * state instanceof Map && [...state.keys()]; // ['weight', 'bias']
  */
 export function writePth(path: string, value: TorchInput): Promise<void>;
 export async function writePth(path: string, value: TorchInput, ...extra: unknown[]): Promise<void> {

@@ -54,7 +54,14 @@ export class TorchTensor {
   }
 }
 
-/** A Python OrderedDict; it is written as an OrderedDict again. */
+/**
+ * A Python OrderedDict; it is written as an OrderedDict again.
+ * @example
+ * await writePth('options.pth', new OrderedDict([['lr', 0.5], ['steps', 100]]));
+ * const options = await readPth('options.pth');
+ * options instanceof OrderedDict; // true
+ * options; // { lr: 0.5, steps: 100 }
+ */
 export class OrderedDict<K = unknown, V = unknown> extends Map<K, V> {
   /** Like Map's constructor. */
   constructor(entries?: Iterable<readonly [K, V]> | null) {

@@ -16,7 +16,14 @@ type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 const MAX_DEPTH = 100;
 const keyKind = either(kinds.text, kinds.number);
 
-/** Splits a tree into its tensors by name and the JSON of the rest. */
+/**
+ * Splits a tree into its tensors by name and the JSON of the rest.
+ * @example
+ * await writePth('model.pth', [{ shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) }, 100]);
+ * const { tensors, tree } = flattenTorch(await readPth('model.pth'));
+ * [...tensors.keys()]; // ['0']
+ * tree; // '[{"tensor":"0"},100]'
+ */
 export function flattenTorch(root: TorchValue): { tensors: Map<string, ArrayFile>; tree: string } {
   const tensors = new Map<string, ArrayFile>();
   const uniqueName = (path: string) => {
@@ -58,6 +65,12 @@ export function flattenTorch(root: TorchValue): { tensors: Map<string, ArrayFile
 /**
  * Restores the tree.
  * @throws FileError for JSON that is not such a tree, or that names a tensor missing from the file
+ * @example
+ * const root = new Map([['step', 100], ['rate', 0.5]]);
+ * const { tensors, tree } = flattenTorch(root);
+ * await writeSafetensors('copy.safetensors', tensors, { tree });
+ * const copy = await readSafetensors('copy.safetensors');
+ * unflattenTorch('copy.safetensors', copy.tensors, copy.metadata.tree); // { step: 100, rate: 0.5 }
  */
 export function unflattenTorch(path: string, tensors: ReadonlyMap<string, ArrayFile>, tree: string): TorchValue {
   checkArguments('unflattenTorch', {

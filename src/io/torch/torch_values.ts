@@ -21,7 +21,13 @@ export type TorchValue =
   | Map<string | number, TorchValue>
   | ArrayFile;
 
-/** Writes an integer as a Python float, such as a learning rate of 1. */
+/**
+ * Writes an integer as a Python float, such as a learning rate of 1.
+ * @example
+ * // In PyTorch this is 1.0; the number 1 would be the int 1.
+ * await writePth('options.pth', new Map([['lr', new Float(1)]]));
+ * await readPth('options.pth'); // { lr: 1 }
+ */
 export class Float {
   readonly value: number;
 
