@@ -53,8 +53,14 @@ function rowsOf(name: string, field: unknown): Rows {
  * @param fields arrays by name: typed arrays with one number per item, or { shape: [items, ...], data }
  * @throws ValueError unless all fields have the same number of items, at least 1
  * @example
- * const data = arrayDataset({ x: { shape: [2, 3], data: new Float32Array(6) }, y: Int32Array.of(0, 1) });
- * for await (const { x, y } of batches(data, { size: 2 })) console.log(x.shape, y.shape);
+ * const xor = arrayDataset({
+ *   x: { shape: [4, 2], data: Float32Array.of(0, 0, 0, 1, 1, 0, 1, 1) },
+ *   y: Int32Array.of(0, 1, 1, 0),
+ * });
+ * xor.count; // 4
+ * const { x, y } = await xor.load(Int32Array.of(2));
+ * x.data; // [1, 0]
+ * y.data; // [1]
  */
 export function arrayDataset<Name extends string>(
   fields: Readonly<Record<Name, FieldArray | Rows>>,

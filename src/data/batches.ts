@@ -12,6 +12,10 @@ import { shuffledIndex } from './shuffle.ts';
 /**
  * The item indices of step `step`, in the shuffled order of `count` items.
  * @throws ValueError for numbers out of range
+ * @example
+ * // Two batches of 3 visit each of 6 items once, in an order that seed and epoch decide.
+ * const [first, second] = [0, 1].map((step) => batchIndices(step, 3, 6, 1));
+ * [...first, ...second].sort(); // [0, 1, 2, 3, 4, 5]
  */
 export function batchIndices(step: number, batchSize: number, count: number, seed: number): Int32Array {
   checkArguments('batchIndices', {
@@ -52,7 +56,16 @@ const batchOptions: OptionKinds<BatchOptions> = {
   flip: kinds.boolean,
 };
 
-/** The training batch of step `step`: shuffled, scaled and, depending on the options, flipped and dequantised. */
+/**
+ * The training batch of step `step`: shuffled, scaled and, depending on the options, flipped and dequantised. It is a function of
+ * the step and the seed alone.
+ * @throws ArgumentError for numbers out of range; FileError for images that cannot be read
+ * @example
+ * const digits = await digitsDataset('train');
+ * const { images, indices } = await trainingBatch(digits, 100, 4, { seed: 1, centered: true, dequantize: true });
+ * images.length; // 256
+ * indices; // [933, 635, 5, 278]
+ */
 export async function trainingBatch(
   dataset: ImageDataset,
   step: number,
@@ -72,6 +85,11 @@ const noiseOptions = { seed: kinds.whole, item: kinds.whole };
 /**
  * Images `start` to `start + length - 1` in the data set's own order, scaled; for evaluation.
  * @param options.dequantize adds dequantisation noise of this seed; image i gets the noise of item number `item + i`
+ * @example
+ * const digits = await digitsDataset('heldOut');
+ * const { images, labels } = await sequentialBatch(digits, 0, 4, { centered: true });
+ * images.length; // 256
+ * labels; // [4, 9, 3, 8]
  */
 export async function sequentialBatch(
   dataset: ImageDataset,

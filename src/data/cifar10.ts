@@ -36,6 +36,12 @@ const archives = ['cifar-10-binary.tar.gz', 'cifar-10-python.tar.gz'];
  * Loads CIFAR-10.
  * @param root the folder of the batches, a folder that contains it or an archive of it, or an archive itself
  * @throws FileError if no batch is found, or one is truncated or damaged
+ * @example
+ * const { dataset, missing } = await loadCifar10('cifar-10-batches-bin', 'heldOut');
+ * dataset.count; // 10000
+ * missing; // []
+ * const pixels = await dataset.load(Int32Array.of(0, 1));
+ * pixels.length; // 6144
  */
 export function loadCifar10(root: string, part: 'train' | 'heldOut'): Promise<Cifar10>;
 export async function loadCifar10(root: string, part: 'train' | 'heldOut', ...extra: unknown[]): Promise<Cifar10> {
@@ -141,6 +147,11 @@ const downloadOptions: OptionKinds<DownloadOptions> = { ...downloadFileOptions, 
 /**
  * Downloads the archive (170 MB) into the folder, which is created if it is missing. Returns the file's path.
  * @throws as downloadFile
+ * @example
+ * const archive = await downloadCifar10('downloads', {
+ *   onProgress: ({ bytes, total }) => console.log(`${bytes} of ${total} bytes`),
+ * });
+ * const { dataset } = await loadCifar10(archive, 'train');
  */
 export async function downloadCifar10(folder: string, options: DownloadOptions = {}): Promise<string> {
   checkArgument('downloadCifar10', 'folder', folder, kinds.path);

@@ -62,8 +62,16 @@ interface Table {
  * @throws FileError naming line and column for a cell that is not a number, a label that is not in `classes`, a record
  * of another length, and a column that does not exist
  * @example
+ * import { writeFileSync } from 'node:fs';
+ *
+ * writeFileSync('iris.csv', 'length,width,species\n5.1,3.5,setosa\n6.3,3.3,virginica\n');
  * const data = await loadCsv('iris.csv', { label: 'species' });
- * for await (const { x, y } of batches(data, { size: 16, shuffle: true, epochs: 10 })) console.log(x.shape, y.shape);
+ * data.columns; // ['length', 'width']
+ * data.classes; // ['setosa', 'virginica']
+ * for await (const { x, y } of batches(data, { size: 2 })) {
+ *   x; // [[5.1, 3.5], [6.3, 3.3]]
+ *   y; // [0, 1]
+ * }
  */
 export function loadCsv(
   path: string,

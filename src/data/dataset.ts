@@ -33,6 +33,12 @@ export const datasetKind = kind('a data set { name, count, height, width, channe
  * Creates a data set of images in memory.
  * @param images u8 [N, H, W, C]
  * @throws ValueError if shape, images and labels do not match
+ * @example
+ * const pixels = Uint8Array.from({ length: 2 * 4 * 4 }, (_, i) => i);
+ * const images = memoryDataset('ramps', pixels, [2, 4, 4, 1], Int32Array.of(7, 8));
+ * images.count; // 2
+ * images.labels; // [7, 8]
+ * (await images.load(Int32Array.of(1)))[0]; // 16
  */
 export function memoryDataset(
   name: string,

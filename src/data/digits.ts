@@ -27,7 +27,14 @@ export interface Digits {
   labels: Int32Array;
 }
 
-/** Loads all digits. @throws FileError if the package's own file is missing or damaged */
+/**
+ * Loads all digits.
+ * @throws FileError if the package's own file is missing or damaged
+ * @example
+ * const { images, labels } = await loadDigits();
+ * images.length; // 115008
+ * labels.subarray(0, 5); // [0, 1, 2, 3, 4]
+ */
 export function loadDigits(): Promise<Digits>;
 export async function loadDigits(...extra: unknown[]): Promise<Digits> {
   refuseExtra('loadDigits', extra);
@@ -36,7 +43,13 @@ export async function loadDigits(...extra: unknown[]): Promise<Digits> {
   return parseDigits(await readWhole(path, MAX_TEXT_BYTES), path);
 }
 
-/** The 1400 training digits or the 397 held-out digits as a data set. @throws FileError as loadDigits */
+/**
+ * The 1400 training digits or the 397 held-out digits as a data set.
+ * @throws FileError as loadDigits
+ * @example
+ * const digits = await digitsDataset('train');
+ * [digits.count, digits.height, digits.width, digits.channels]; // [1400, 8, 8, 1]
+ */
 export function digitsDataset(part: 'train' | 'heldOut'): Promise<LabelledImages>;
 export async function digitsDataset(part: 'train' | 'heldOut', ...extra: unknown[]): Promise<LabelledImages> {
   refuseExtra('digitsDataset', extra);

@@ -25,6 +25,12 @@ const folderOptions: OptionKinds<FolderOptions> = {
 /**
  * Opens a folder of images.
  * @throws FileError if the folder has no such files; loading throws one if more files than tolerated are unreadable
+ * @example
+ * const photos = await openImageFolder('photos', { size: 8, channels: 3, part: 'train' });
+ * [photos.height, photos.width, photos.channels]; // [8, 8, 3]
+ * const pixels = await photos.load(Int32Array.of(0));
+ * pixels.length; // 192
+ * photos[Symbol.dispose]();
  */
 export async function openImageFolder(folder: string, options: FolderOptions): Promise<ImageDataset> {
   checkArgument('openImageFolder', 'folder', folder, kinds.path);

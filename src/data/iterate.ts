@@ -81,9 +81,12 @@ export interface Batches<Batch> extends AsyncIterable<Batch> {
  * @param dataset images, arrays (`arrayDataset`, `loadCsv`), or an object with `count` and `load` like theirs
  * @throws ArgumentError; ValueError if `dropLast` leaves no batch
  * @example
- * const digits = await digitsDataset('train');
- * const data = batches(digits, { size: 64, shuffle: true, seed: 1, epochs: 3 });
- * for await (const { images, labels } of data) console.log(images.shape, labels.shape);
+ * const digits = await digitsDataset('heldOut');
+ * const data = batches(digits, { size: 100, shuffle: true, seed: 1 });
+ * data.steps; // 4
+ * const sizes = [];
+ * for await (const { images, labels } of data) sizes.push([images.shape[0], labels.size]);
+ * sizes; // [[100, 100], [100, 100], [100, 100], [97, 97]]
  */
 export function batches<Data extends ImageDataset, Batch = ImageTensors<Data>>(
   dataset: Data,

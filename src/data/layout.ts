@@ -5,13 +5,25 @@ import { formatShape, ShapeError } from '../errors.ts';
 
 export type ImagesShape = readonly [n: number, h: number, w: number, c: number];
 
-/** Converts [N, H, W, C] to [N, C, H, W]. */
+/**
+ * Converts [N, H, W, C] to [N, C, H, W].
+ * @example
+ * // Two pixels of three channels.
+ * const pixels = Float32Array.of(1, 2, 3, 4, 5, 6);
+ * channelsFirst(pixels, [1, 1, 2, 3]); // [1, 4, 2, 5, 3, 6]
+ */
 export function channelsFirst(values: Float32Array, shape: ImagesShape): Float32Array {
   const [n, h, w, c] = checkImages('channelsFirst', values, shape);
   return transpose(values, n, h * w, c);
 }
 
-/** Converts [N, C, H, W] to [N, H, W, C]. @param shape the shape of the result */
+/**
+ * Converts [N, C, H, W] to [N, H, W, C].
+ * @param shape the shape of the result
+ * @example
+ * const planes = Float32Array.of(1, 4, 2, 5, 3, 6);
+ * channelsLast(planes, [1, 1, 2, 3]); // [1, 2, 3, 4, 5, 6]
+ */
 export function channelsLast(values: Float32Array, shape: ImagesShape): Float32Array {
   const [n, h, w, c] = checkImages('channelsLast', values, shape);
   return transpose(values, n, c, h * w);

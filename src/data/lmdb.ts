@@ -32,6 +32,11 @@ function lmdbFile(path: string): string {
  * Opens a database for reading.
  * @param path its folder, or the file data.mdb in it
  * @throws FileError if the file is missing, truncated, damaged or not an LMDB database
+ * @example
+ * const database = await openLmdb('lsun/church_outdoor_val_lmdb');
+ * database.count; // 2
+ * const jpeg = database.value(0);
+ * database[Symbol.dispose]();
  */
 export async function openLmdb(path: string): Promise<LmdbDatabase> {
   checkArgument('openLmdb', 'path', path, kinds.path);
@@ -47,7 +52,14 @@ export async function openLmdb(path: string): Promise<LmdbDatabase> {
   }
 }
 
-/** A database that stays open until it is disposed. The caller owns the arrays it returns. */
+/**
+ * A database that stays open until it is disposed. The caller owns the arrays it returns.
+ * @example
+ * const database = await openLmdb('lsun/church_outdoor_val_lmdb');
+ * for (let i = 0; i < database.count; i++) console.log(Buffer.from(database.key(i)).toString(), database.value(i).length);
+ * database.count; // 2
+ * database[Symbol.dispose]();
+ */
 export class LmdbDatabase implements Disposable {
   readonly path: string;
   /** Number of keys. */

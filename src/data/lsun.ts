@@ -25,6 +25,12 @@ const lsunOptions: OptionKinds<LsunOptions> = { ...decodeOptions, part: partKind
  * one database exists, it serves both parts: the hash of each key decides its part, see split.ts.
  * @throws FileError if there is no such database or it is damaged; loading throws one if more images than tolerated are
  * unreadable; RectiflowError if sharp is not installed
+ * @example
+ * const church = await openLsun('lsun', { category: 'church_outdoor', part: 'train', size: 32, channels: 3 });
+ * church.count; // 6
+ * const pixels = await church.load(Int32Array.of(0, 1));
+ * pixels.length; // 6144
+ * church[Symbol.dispose]();
  */
 export async function openLsun(root: string, options: LsunOptions): Promise<ImageDataset> {
   checkArgument('openLsun', 'root', root, kinds.path);

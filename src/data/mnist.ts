@@ -30,6 +30,10 @@ const similarSets = ['FashionMNIST/raw', 'KMNIST/raw'];
  * Loads MNIST.
  * @param folder folder of the IDX files, or one that has them in MNIST/raw, as torchvision leaves them
  * @throws FileError if a file is missing, truncated or of another kind
+ * @example
+ * const mnist = await loadMnist('mnist', 'heldOut');
+ * [mnist.height, mnist.width]; // [28, 28]
+ * mnist.labels.subarray(0, 2); // [7, 2]
  */
 export function loadMnist(folder: string, part: 'train' | 'heldOut'): Promise<LabelledImages>;
 export async function loadMnist(

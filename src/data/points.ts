@@ -93,6 +93,10 @@ const pointCount = wholeFrom(0, MOST_POINTS);
  * @param seed a whole number >= 0
  * @returns f32 [count, 2]
  * @throws ValueError for an unknown name, with the nearest known one
+ * @example
+ * const points = samplePoints('two_moons', 256, 1);
+ * points.length; // 512
+ * tensor(points, { shape: [256, 2] }).shape; // [256, 2]
  */
 export function samplePoints(name: PointSetName, count: number, seed: number): Float32Array;
 export function samplePoints(name: PointSetName, count: number, seed: number, ...extra: unknown[]): Float32Array {

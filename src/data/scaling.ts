@@ -15,7 +15,12 @@ export interface ScaleOptions {
 
 const scaleOptions = { centered: kinds.boolean };
 
-/** Scales pixels 0..255 to f32 in [0, 1], or in [-1, 1] if centred. */
+/**
+ * Scales pixels 0..255 to f32 in [0, 1], or in [-1, 1] if centred.
+ * @example
+ * scalePixels(Uint8Array.of(0, 51, 255), { centered: false }); // [0, 0.2, 1]
+ * scalePixels(Uint8Array.of(0, 255), { centered: true }); // [-1, 1]
+ */
 export function scalePixels(pixels: Uint8Array, options: ScaleOptions): Float32Array {
   checkArgument('scalePixels', 'pixels', pixels, kinds.bytes);
   const { centered } = checkOptions('scalePixels', options, scaleOptions, ['centered']);
@@ -28,6 +33,11 @@ export function scalePixels(pixels: Uint8Array, options: ScaleOptions): Float32A
  * only on seed, item and i. It has 16 bits, so that f32 holds 8 bits of pixel and 16 of noise exactly and 1 is never
  * reached.
  * @param item the image's number in the run
+ * @example
+ * // 0 becomes a number in [0, 1/256), 255 one in [255/256, 1).
+ * const [dark, bright] = dequantizePixels(Uint8Array.of(0, 255), { centered: false }, 1, 0);
+ * dark >= 0 && dark < 1 / 256; // true
+ * bright >= 255 / 256 && bright < 1; // true
  */
 export function dequantizePixels(pixels: Uint8Array, options: ScaleOptions, seed: number, item: number): Float32Array {
   checkArgument('dequantizePixels', 'pixels', pixels, kinds.bytes);
@@ -49,6 +59,9 @@ export function dequantizePixels(pixels: Uint8Array, options: ScaleOptions, seed
  * Converts network outputs back to pixels, clipped to 0..255.
  * @param options.rounding 'floor' (floor(255 x)) as in the official sample files, 'nearest' as in its PNG grids.
  * Default 'nearest'
+ * @example
+ * toPixels(Float32Array.of(-1.5, 0, 1), { centered: true }); // [0, 128, 255]
+ * toPixels(Float32Array.of(0.999), { centered: false, rounding: 'floor' }); // [254]
  */
 export function toPixels(values: Float32Array, options: ScaleOptions & { rounding?: 'floor' | 'nearest' }): Uint8Array {
   checkArgument('toPixels', 'values', values, kinds.float32);
@@ -71,7 +84,14 @@ export function isFlipped(seed: number, item: number): boolean {
 
 const pixelsKind = either(kinds.bytes, kinds.float32);
 
-/** Mirrors one [H, W, C] image left to right, in place. */
+/**
+ * Mirrors one [H, W, C] image left to right, in place.
+ * @throws ValueError for an image that is not of whole rows
+ * @example
+ * const image = Uint8Array.of(1, 2, 3, 4, 5, 6);
+ * flipHorizontal(image, 3, 1);
+ * image; // [3, 2, 1, 6, 5, 4]
+ */
 export function flipHorizontal(image: Uint8Array | Float32Array, width: number, channels: number): void {
   checkArguments('flipHorizontal', {
     image: [image, pixelsKind],

@@ -18,6 +18,9 @@ const ROUNDS = 8;
  * The index at `position` in the order of epoch `epoch`. Over positions 0..count-1 each index occurs once.
  * @param count 1 to 2^31
  * @throws ValueError for a position outside 0..count-1
+ * @example
+ * const order = Array.from({ length: 5 }, (_, position) => shuffledIndex(position, 5, 0, 1));
+ * order.sort(); // [0, 1, 2, 3, 4]
  */
 export function shuffledIndex(position: number, count: number, epoch: number, seed: number): number {
   checkArgument('shuffledIndex', 'position', position, kinds.whole);

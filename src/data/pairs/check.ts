@@ -58,6 +58,9 @@ const dataKinds = { mean: listOf(kinds.finite, 'finite numbers'), deviation: lis
 /**
  * Checks the pairs below `root`, reading each once.
  * @throws FileError if the root cannot be read or has no pairs
+ * @example
+ * const findings = await checkPairs('pairs');
+ * findings.filter(({ state }) => state === 'broken'); // []
  */
 export async function checkPairs(root: string, options: PairCheckOptions = {}): Promise<PairFinding[]> {
   checkArgument('checkPairs', 'root', root, kinds.path);

@@ -17,6 +17,9 @@ const STEPS = 65535;
 /**
  * The quantisation range of pairs with network range [-1, 1] or [0, 1]. Solutions of the ODE exceed the network range,
  * and those of a flow early in training exceed it by far.
+ * @example
+ * quantisedRange(true); // [-4, 4]
+ * quantisedRange(false); // [-1.5, 2.5]
  */
 export function quantisedRange(centered: boolean): [low: number, high: number] {
   checkArgument('quantisedRange', 'centered', centered, kinds.boolean);

@@ -117,7 +117,15 @@ export function meanNfe(plan: Pick<PairPlan, 'batch' | 'count'>, shards: readonl
   return evaluations / pairs;
 }
 
-/** Reads the manifest of a folder; undefined if there is none. @throws FileError if it is damaged */
+/**
+ * Reads the manifest of a folder; undefined if there is none.
+ * @throws FileError if it is damaged
+ * @example
+ * const manifest = await readManifest('pairs/1');
+ * manifest.shape; // [1, 8, 8]
+ * manifest.done; // 32
+ * await readManifest('photos'); // undefined
+ */
 export async function readManifest(folder: string): Promise<PairManifest | undefined> {
   checkArgument('readManifest', 'folder', folder, kinds.path);
   const path = join(folder, files.manifest);

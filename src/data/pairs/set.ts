@@ -32,7 +32,16 @@ export interface PairBatch {
   z1: Float32Array;
 }
 
-/** The pairs of a root, read by index. */
+/**
+ * The pairs of a root, read by index.
+ * @example
+ * const pairs = await PairSet.open('pairs');
+ * pairs.count; // 32
+ * const { z0, z1 } = await pairs.load(Int32Array.of(0, 31));
+ * z0.length; // 128
+ * z1.length; // 128
+ * await pairs.close();
+ */
 export class PairSet {
   readonly count: number;
   /** The shape of every image. */
@@ -124,6 +133,12 @@ export class PairSet {
  * Writes one of the two files of a folder of pairs in the official layout, batch by batch.
  * @param count total number of pairs
  * @param batches f32 [B, H, W, C] each
+ * @example
+ * function* batches() {
+ *   for (let i = 0; i < 4; i++) yield new Float32Array(8 * 8).fill(i);
+ * }
+ * await writePairFile('z1.npy', 4, [1, 8, 8], batches());
+ * (await readNpy('z1.npy')).shape; // [4, 1, 8, 8]
  */
 export async function writePairFile(
   path: string,

@@ -37,7 +37,22 @@ const ends = /^(z[01]\.npy\.part|z1_\d+\.npy)$/;
 /** Temporary files that a killed process may leave (io/atomic.ts). */
 const leftover = /^\.(manifest\.json|progress\.jsonl|z[01]\.npy|z1_\d+\.npy)\.[0-9a-f]{12}\.tmp$/;
 
-/** Writes solved batches, one after the other. There is one writer per folder: the caller holds its lock. */
+/**
+ * Writes solved batches, one after the other. There is one writer per folder: the caller holds its lock.
+ * @example
+ * import { mkdirSync } from 'node:fs';
+ *
+ * mkdirSync('mine/0', { recursive: true });
+ * const writer = await PairWriter.open('mine/0', {
+ *   layout: 'shards', dtype: 'f32', shape: [1, 8, 8], count: 6, batch: 4,
+ *   noise: { law: 'normal', seed: 0, stream: 2, scale: 1 }, teacher: '0'.repeat(64), sampler: { name: 'euler', steps: 9 },
+ *   package: '0.1.0', device: 'cpu', config: {},
+ * }, () => {});
+ * for (const n of [4, 2]) await writer.write(new Float32Array(n * 64), 9);
+ * await writer.finish();
+ * await writer.close();
+ * (await readManifest('mine/0')).done; // 6
+ */
 export class PairWriter {
   private readonly folder: string;
   private readonly plan: PairPlan;
