@@ -21,6 +21,8 @@ const dimKind = kind(
  * @param labels [N]
  * @param dim even and at least 4
  * @returns [N, dim]
+ * @example
+ * sinusoidalEmbedding(tensor([0, 1]), 4); // [[0, 0, 1, 1], [0.8415, 1e-4, 0.5403, 1]]
  */
 export function sinusoidalEmbedding(labels: Tensor, dim: number): Tensor;
 export function sinusoidalEmbedding(labels: Tensor, dim: number, ...extra: unknown[]): Tensor {
@@ -39,7 +41,13 @@ export function sinusoidalEmbedding(labels: Tensor, dim: number, ...extra: unkno
   return concat([sin(angles), cos(angles)], 1);
 }
 
-/** Gaussian Fourier embedding of log(label): [sin(2 pi W log t), cos(2 pi W log t)] with fixed W ~ N(0, scale^2). */
+/**
+ * Gaussian Fourier embedding of log(label): [sin(2 pi W log t), cos(2 pi W log t)] with fixed W ~ N(0, scale^2) (Tancik et al. 2020;
+ * Score SDE, layerspp.py GaussianFourierProjection).
+ * @example
+ * const embedding = new FourierEmbedding(16, 4);
+ * embedding.forward(tensor([1, 500, 999])).shape; // [3, 32]
+ */
 export class FourierEmbedding extends Module {
   W: Tensor;
 
@@ -60,6 +68,10 @@ export class FourierEmbedding extends Module {
 
 /**
  * The noise scales of score matching (Score SDE, models/utils.py get_sigmas): geometric from sigmaMax down to sigmaMin.
+ * @returns [numScales]
+ * @throws ArgumentError unless both ends are above 0 and the number is at least 1
+ * @example
+ * noiseScales({ sigmaMin: 0.01, sigmaMax: 100, numScales: 5 }); // [100, 10, 1, 0.1, 0.01]
  */
 export function noiseScales(options: { sigmaMin: number; sigmaMax: number; numScales: number }): Float64Array {
   checkArgument('noiseScales', 'options', options, kinds.object);

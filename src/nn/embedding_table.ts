@@ -10,7 +10,7 @@ import { Module } from './module.ts';
  * Learned vectors by whole number; weight [count, size], drawn from N(0, 1) as in PyTorch.
  * @example
  * const embedding = new Embedding(1000, 64);
- * embedding.forward(tensor([3, 1, 4], { dtype: 'i32' })); // [3, 64]
+ * embedding.forward(tensor([3, 1, 4], { dtype: 'i32' })).shape; // [3, 64]
  */
 export class Embedding extends Module {
   weight: Tensor;

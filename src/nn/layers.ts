@@ -11,7 +11,13 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { checkInitializer, Initializer } from './init.ts';
 import { Module } from './module.ts';
 
-/** y = x W^T + b over the last axis, with weight [out, in]. */
+/**
+ * y = x W^T + b over the last axis, with weight [out, in].
+ * @example
+ * const layer = new Linear(3, 2);
+ * layer.weight.shape; // [2, 3]
+ * layer.forward(zeros([5, 3])); // [[0, 0], [0, 0], [0, 0], [0, 0], [0, 0]]
+ */
 export class Linear extends Module {
   weight: Tensor;
   bias: Tensor;
@@ -35,7 +41,14 @@ export class Linear extends Module {
 /** Stride, padding and fused operations of a layer's convolution; see conv2d. */
 export type Epilogue = Pick<Conv2dOptions, 'stride' | 'padding' | 'add' | 'residual' | 'scale'>;
 
-/** A convolution with an odd kernel size, whose default zero padding preserves H and W. Weight [Cout, k, k, Cin]. */
+/**
+ * A convolution with an odd kernel size, whose default zero padding preserves H and W. Weight [Cout, k, k, Cin].
+ * @example
+ * const layer = new Conv2d(3, 16, 3, new Initializer({ seed: 1 }));
+ * layer.weight.shape; // [16, 3, 3, 3]
+ * layer.forward(zeros([2, 8, 8, 3])).shape; // [2, 8, 8, 16]
+ * layer.forward(zeros([2, 8, 8, 3]), { stride: 2 }).shape; // [2, 4, 4, 16]
+ */
 export class Conv2d extends Module {
   weight: Tensor;
   bias: Tensor;
@@ -62,7 +75,15 @@ export class Conv2d extends Module {
   }
 }
 
-/** Group normalisation with min(C / 4, 32) groups, as in the official network, and operations fused after it. */
+/**
+ * Group normalisation with min(C / 4, 32) groups, as in the official network, and operations fused after it.
+ * @example
+ * const layer = new GroupNorm(16);
+ * layer.groups; // 4
+ * const y = layer.forward(randn([2, 8, 8, 16], { seed: 1 }));
+ * y.shape; // [2, 8, 8, 16]
+ * layer.forward(y, { activation: 'silu' }).shape; // [2, 8, 8, 16]
+ */
 export class GroupNorm extends Module {
   weight: Tensor;
   bias: Tensor;
@@ -97,7 +118,18 @@ export interface DropoutState {
   origin?: Counter;
 }
 
-/** Zeroes elements with probability p in training; the mask is a function of (seed, sample, layer, element). */
+/**
+ * Zeroes elements with probability p in training; the mask is a function of (seed, sample, layer, element).
+ * @example
+ * const state = { seed: 0, first: 0 };
+ * const layer = new Dropout(0.5, 1, state);
+ * const x = ones([1, 1000]);
+ * // Half of the elements are 0, the others are doubled.
+ * max(layer.forward(x)); // 2
+ * // The next sample of the run has another mask.
+ * state.first = 1;
+ * layer.eval().forward(x) === x; // true
+ */
 export class Dropout extends Module {
   readonly probability: number;
   private readonly stream: number;
@@ -136,7 +168,13 @@ export class Dropout extends Module {
   }
 }
 
-/** Linear layers with SiLU between them; sizes are [in, hidden..., out]. */
+/**
+ * Linear layers with SiLU between them; sizes are [in, hidden..., out].
+ * @example
+ * const network = new MLP([2, 64, 64, 1]);
+ * network.parameterCount(); // 4417
+ * network.forward(zeros([5, 2])).shape; // [5, 1]
+ */
 export class MLP extends Module {
   readonly layers: Linear[];
 

@@ -88,6 +88,19 @@ export function describeMismatch({ missing, unknown, misshapen }: StateMismatch)
 /**
  * Base class of all layers: it finds parameters and submodules by property names, saves and loads them, and switches
  * between training and evaluation.
+ * @example
+ * class Residual extends Module {
+ *   inner = new MLP([4, 16, 4]);
+ *
+ *   forward(x) {
+ *     return add(x, this.inner.forward(x));
+ *   }
+ * }
+ * const network = new Residual();
+ * network.parameterCount(); // 148
+ * [...network.stateDict().keys()].slice(0, 2); // ['inner.layers.0.weight', 'inner.layers.0.bias']
+ * network.forward(zeros([3, 4])).shape; // [3, 4]
+ * network.dispose();
  */
 export abstract class Module {
   /** Whether dropout and the like are active; set by train() and eval(). */

@@ -16,7 +16,8 @@ const normOptions: OptionKinds<NormOptions> = { eps: kinds.notNegative };
 /**
  * Layer norm over the last axis.
  * @example
- * new LayerNorm(64).forward(x); // x [..., 64]
+ * const layer = new LayerNorm(4);
+ * layer.forward(tensor([[1, 2, 3, 4]])); // [[-1.342, -0.4472, 0.4472, 1.342]]
  */
 export class LayerNorm extends Module {
   weight: Tensor;
@@ -42,7 +43,8 @@ export class LayerNorm extends Module {
 /**
  * RMS norm over the last axis.
  * @example
- * new RMSNorm(64).forward(x); // x [..., 64]
+ * const layer = new RMSNorm(2);
+ * layer.forward(tensor([[3, 4]])); // [[0.8485, 1.131]]
  */
 export class RMSNorm extends Module {
   weight: Tensor;
@@ -74,9 +76,11 @@ const batchNormOptions: OptionKinds<BatchNormLayerOptions> = { ...normOptions, m
  * Batch norm of channels, the last axis: by the statistics of the batch in training, which also move the running mean
  * and variance, and by those in evaluation. Both are part of the state dict.
  * @example
- * const norm = new BatchNorm(16);
- * norm.forward(x); // x [N, ..., 16], by its own statistics
- * norm.eval().forward(x); // by the running ones
+ * const layer = new BatchNorm(1);
+ * // By the statistics of the batch, which also move the running ones.
+ * layer.forward(tensor([[1], [3]])); // [[-1], [1]]
+ * layer.mean; // [0.2]
+ * layer.eval().forward(tensor([[0.2]])); // [[0]]
  */
 export class BatchNorm extends Module {
   weight: Tensor;

@@ -27,7 +27,7 @@ const layersKind = listOf(
  * @example
  * const init = new Initializer({ seed: 1 });
  * const network = new Sequential([new Linear(8, 32, init), relu, new Linear(32, 2, init)]);
- * network.forward(randn([4, 8], { seed: 2 }));
+ * network.forward(randn([4, 8], { seed: 2 })).shape; // [4, 2]
  */
 export class Sequential extends Module {
   readonly layers: readonly Layer[];

@@ -55,7 +55,10 @@ function dropoutLayers(layer: string, { dropout = 0, stream, state }: LayerDropo
  * Attention with several heads: project(attention(query(x), key(c), value(c))), where c is x or another sequence.
  * @example
  * const layer = new MultiHeadAttention(64, 8);
- * layer.forward(x, { causal: true }); // x [N, L, 64]
+ * const x = randn([2, 10, 64], { seed: 1 });
+ * layer.forward(x, { causal: true }).shape; // [2, 10, 64]
+ * // Each position attends to another sequence.
+ * layer.forward(x, { context: randn([2, 5, 64], { seed: 2 }) }).shape; // [2, 10, 64]
  */
 export class MultiHeadAttention extends Module {
   readonly heads: number;
@@ -121,11 +124,12 @@ export interface TransformerBlockOptions extends LayerDropoutOptions {
  * dropout applies where it does there: to the probabilities of attention, after its projection, after GELU and after the
  * second linear layer. These take the streams `stream` to `stream + 3`.
  * @example
- * const block = new TransformerBlock(64, 8);
- * block.forward(x, { causal: true }); // x [N, L, 64]
+ * const init = new Initializer({ seed: 1 });
  * const state = { seed: 0, first: 0 };
  * const [one, two] = [0, 4].map((stream) => new TransformerBlock(64, 8, init, { dropout: 0.1, stream, state }));
- * state.first = 32 * step; // before the forward pass of a batch of 32
+ * // Before the forward pass of a batch: the number of its first sample in the run.
+ * state.first = 32;
+ * two.forward(one.forward(randn([2, 10, 64], { seed: 2 }), { causal: true }), { causal: true }).shape; // [2, 10, 64]
  */
 export class TransformerBlock extends Module {
   readonly norm1: LayerNorm;

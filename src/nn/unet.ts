@@ -47,6 +47,17 @@ interface UpLevel {
 /** The time terms that residual blocks add; undefined for an unconditional network. */
 type TimeAddends = ReadonlyMap<Module, Tensor> | undefined;
 
+/**
+ * The UNet of Score SDE (Song et al., ICLR 2021; models/ncsnpp.py): DDPM++, NCSN++ and the rest of that family. It predicts the
+ * velocity of images [N, imageSize, imageSize, channels] at the times of their labels [N], 999 t.
+ * @example
+ * const network = new UNet({
+ *   ...ddpmppCifar10,
+ *   imageSize: 8, channels: 1, baseChannels: 16, channelMultipliers: [1, 2], residualBlocks: 1, attentionResolutions: [4],
+ * }).eval();
+ * const x = randn([2, 8, 8, 1], { seed: 1 });
+ * network.forward(x, mul(tensor([0.1, 0.9]), TIME_SCALE)).shape; // [2, 8, 8, 1]
+ */
 export class UNet extends Module {
   readonly options: Required<UNetOptions>;
   /** The random state of the dropout in all blocks. @internal */

@@ -12,6 +12,13 @@ import { type BlockContext, checkContext, sumScale } from './context.ts';
 /**
  * Single-head self-attention over the H W positions (AttnBlockpp): y = (x + project(attention(q, k, v))) / sqrt 2,
  * q, k, v = linear maps of norm(x).
+ * @example
+ * const block = new AttentionBlock(16, {
+ *   resblock: 'biggan', nonlinearity: 'swish', fir: undefined, skipRescale: true, initScale: 1,
+ *   embeddingChannels: 64, dropout: 0, dropoutState: { seed: 0, first: 0 }, streams: { next: 0 },
+ *   init: new Initializer({ seed: 1 }),
+ * });
+ * block.forward(randn([2, 4, 4, 16], { seed: 2 })).shape; // [2, 4, 4, 16]
  */
 export class AttentionBlock extends Module {
   readonly norm: GroupNorm;

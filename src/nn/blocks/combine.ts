@@ -9,7 +9,14 @@ import { Module } from '../module.ts';
 
 const methodKind = oneOf(['sum', 'cat']);
 
-/** conv1x1(image) + h for 'sum'; their concatenation on channels for 'cat'. */
+/**
+ * Joins an image to features: conv1x1(image) + h for 'sum', their concatenation on channels for 'cat' (Score SDE, layerspp.py
+ * Combine).
+ * @example
+ * const init = new Initializer({ seed: 1 });
+ * const combine = new Combine(3, 16, 'cat', init);
+ * combine.forward(zeros([2, 8, 8, 3]), zeros([2, 8, 8, 16])).shape; // [2, 8, 8, 32]
+ */
 export class Combine extends Module {
   readonly conv: Conv2d;
   /** Number of output channels. */

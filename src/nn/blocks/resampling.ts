@@ -40,6 +40,13 @@ abstract class Resampling extends Module {
  * y = conv3x3(upsample(x)). With a filter, the image is padded once, before the filter, as in StyleGAN2: beyond the
  * border the convolution sees the filter's output instead of zeros. The official code raises for both forms of this
  * module (`interpolate` gets the size as its factor; strides are negative); this implements the intended definition.
+ * @example
+ * const upsample = new Upsample(8, 16, true, {
+ *   resblock: 'ddpm', nonlinearity: 'swish', fir: [1, 3, 3, 1], skipRescale: true, initScale: 1,
+ *   embeddingChannels: 64, dropout: 0, dropoutState: { seed: 0, first: 0 }, streams: { next: 0 },
+ *   init: new Initializer({ seed: 1 }),
+ * });
+ * upsample.forward(zeros([2, 4, 4, 8])).shape; // [2, 8, 8, 16]
  */
 export class Upsample extends Resampling {
   /**
@@ -57,7 +64,16 @@ export class Upsample extends Resampling {
   }
 }
 
-/** y = every second pixel of conv3x3(filter(x)); without a filter, of conv3x3(x), beginning at the first pixel. */
+/**
+ * y = every second pixel of conv3x3(filter(x)); without a filter, of conv3x3(x), beginning at the first pixel.
+ * @example
+ * const downsample = new Downsample(8, 16, true, {
+ *   resblock: 'ddpm', nonlinearity: 'swish', fir: [1, 3, 3, 1], skipRescale: true, initScale: 1,
+ *   embeddingChannels: 64, dropout: 0, dropoutState: { seed: 0, first: 0 }, streams: { next: 0 },
+ *   init: new Initializer({ seed: 1 }),
+ * });
+ * downsample.forward(zeros([2, 8, 8, 8])).shape; // [2, 4, 4, 16]
+ */
 export class Downsample extends Resampling {
   /**
    * Maps [N, H, W, inputs] to [N, H / 2, W / 2, outputs].

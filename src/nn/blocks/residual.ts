@@ -16,6 +16,14 @@ export type Resample = 'none' | 'up' | 'down';
  *   y = (shortcut(resample(x)) + h) / sqrt 2
  * The shortcut is a 1x1 convolution if the channels change or the block resamples. The DDPM form (ResnetBlockDDPMpp) is
  * the same without resampling; the initialiser scale of its shortcut is 0.1, as in the official NIN layer.
+ * @example
+ * const block = new ResidualBlock(8, 16, 'down', {
+ *   resblock: 'biggan', nonlinearity: 'swish', fir: undefined, skipRescale: true, initScale: 1,
+ *   embeddingChannels: 64, dropout: 0, dropoutState: { seed: 0, first: 0 }, streams: { next: 0 },
+ *   init: new Initializer({ seed: 1 }),
+ * });
+ * const time = block.timeProjection.forward(silu(randn([2, 64], { seed: 2 })));
+ * block.forward(randn([2, 8, 8, 8], { seed: 3 }), time).shape; // [2, 4, 4, 16]
  */
 export class ResidualBlock extends Module {
   readonly norm1: GroupNorm;
