@@ -15,7 +15,7 @@ import type { Tensor } from '../tensor/tensor.ts';
  * @throws ShapeError for other shapes, or no samples
  * @example
  * const logits = tensor([[0.1, 2], [3, 0]]);
- * console.log(accuracy(logits, tensor([1, 1], { dtype: 'i32' }))); // 0.5
+ * accuracy(logits, tensor([1, 1], { dtype: 'i32' })); // 0.5
  */
 export function accuracy(logits: Tensor, labels: Tensor): number;
 export function accuracy(logits: Tensor, labels: Tensor, ...extra: unknown[]): number {

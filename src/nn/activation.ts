@@ -20,7 +20,14 @@ export const nonlinearities = Object.keys(functions) as Nonlinearity[];
 
 const nonlinearityKind = oneOf(nonlinearities);
 
-/** Applies a nonlinearity by name, element by element. */
+/**
+ * Applies a nonlinearity by name, element by element: 'swish' (SiLU), 'relu', 'elu' or 'lrelu' with slope 0.2.
+ * @param x f32, of any shape
+ * @throws ArgumentError for another name
+ * @example
+ * activate(tensor([-1, 2]), 'lrelu'); // [-0.2, 2]
+ * activate(tensor([-1, 2]), 'relu'); // [0, 2]
+ */
 export function activate(x: Tensor, nonlinearity: Nonlinearity): Tensor;
 export function activate(x: Tensor, nonlinearity: Nonlinearity, ...extra: unknown[]): Tensor {
   refuseExtra('activate', extra);

@@ -57,7 +57,17 @@ const definition: OptimizerDefinition<AdamOptions> = {
   ],
 };
 
-/** Adam for a module's parameters, which it moves into an arena of its own; `dispose` frees the arena. */
+/**
+ * Adam for a module's parameters, which it moves into an arena of its own; `dispose` frees the arena.
+ * Source: Kingma, Ba, Adam (2015), with the options of torch.optim.Adam.
+ * @example
+ * const network = new MLP([1, 16, 1]);
+ * const optimizer = new Adam(network, { learningRate: 0.02, gradientClip: 1 });
+ * const x = tensor([[-1], [0], [1]]);
+ * for (let step = 0; step < 100; step++) optimizer.minimize(() => mse(network.forward(x), square(x)));
+ * mse(network.forward(x), square(x)).item() < 0.01; // true
+ * optimizer.dispose();
+ */
 export class Adam extends Optimizer<AdamOptions> {
   /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */
   constructor(

@@ -36,7 +36,18 @@ const definition: OptimizerDefinition<AdamWOptions> = {
   rules: [adamwRule((options) => options)],
 };
 
-/** AdamW for a module's parameters, which it moves into an arena of its own; `dispose` frees the arena. */
+/**
+ * AdamW for a module's parameters, which it moves into an arena of its own; `dispose` frees the arena.
+ * Source: Loshchilov, Hutter, Decoupled Weight Decay Regularization (2019), with the options of torch.optim.AdamW.
+ * @example
+ * const network = new MLP([1, 16, 1]);
+ * const groups = [{ parameters: (name) => name.endsWith('bias'), weightDecay: 0 }];
+ * const optimizer = new AdamW(network, { learningRate: 0.02, weightDecay: 0.01, groups });
+ * const x = tensor([[-1], [0], [1]]);
+ * for (let step = 0; step < 100; step++) optimizer.minimize(() => mse(network.forward(x), square(x)));
+ * mse(network.forward(x), square(x)).item() < 0.01; // true
+ * optimizer.dispose();
+ */
 export class AdamW extends Optimizer<AdamWOptions> {
   /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */
   constructor(

@@ -29,6 +29,13 @@ const hooksOf = new WeakMap<Module, Hooks>();
  * added. Tensors belong to the scope that is open: keep() what shall outlive it.
  * @returns a handle that removes the hook
  * @throws ArgumentError for a module without a method `forward`
+ * @example
+ * const layer = new Linear(2, 1);
+ * const doubled = registerForwardPreHook(layer, ([x]) => [mul(x, 2)]);
+ * const x = tensor([[1, 2]]);
+ * const y = layer.forward(x);
+ * doubled.remove();
+ * sub(y, mul(layer.forward(x), 2)); // [[0]]
  */
 export function registerForwardPreHook<M extends WithForward>(
   module: M,
@@ -42,9 +49,12 @@ export function registerForwardPreHook<M extends WithForward>(
  * @returns a handle that removes the hook
  * @throws ArgumentError for a module without a method `forward`
  * @example
- * const activations: Tensor[] = [];
- * using handle = registerForwardHook(network.conv1, (output) => void activations.push(keep(output)));
- * scope(() => network.forward(x));
+ * const network = new MLP([2, 8, 1]);
+ * const shapes = [];
+ * const handle = registerForwardHook(network.layers[0], (output) => void shapes.push(output.shape));
+ * network.forward(zeros([4, 2]));
+ * handle.remove();
+ * shapes; // [[4, 8]]
  */
 export function registerForwardHook<M extends WithForward>(
   module: M,

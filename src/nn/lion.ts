@@ -46,7 +46,17 @@ const definition: OptimizerDefinition<LionOptions> = {
   ],
 };
 
-/** Lion for a module's parameters, which it moves into an arena of its own; `dispose` frees the arena. */
+/**
+ * Lion for a module's parameters, which it moves into an arena of its own; `dispose` frees the arena.
+ * Source: Chen et al., Symbolic Discovery of Optimization Algorithms (2023).
+ * @example
+ * const network = new MLP([1, 16, 1]);
+ * const optimizer = new Lion(network, { learningRate: cosineSchedule(0.05, { steps: 100 }) });
+ * const x = tensor([[-1], [0], [1]]);
+ * for (let step = 0; step < 100; step++) optimizer.minimize(() => mse(network.forward(x), square(x)));
+ * mse(network.forward(x), square(x)).item() < 0.01; // true
+ * optimizer.dispose();
+ */
 export class Lion extends Optimizer<LionOptions> {
   /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */
   constructor(

@@ -138,7 +138,16 @@ const definition: OptimizerDefinition<MuonOptions> = {
 
 /**
  * Muon and AdamW for a module's parameters, which it moves into an arena of its own; `dispose` frees the arena.
- * `learningRate` is Muon's rate; the other parameters have `adamLearningRate`.
+ * `learningRate` is Muon's rate; the other parameters have `adamLearningRate`. Source: Jordan et al. (2024), KellerJordan/Muon.
+ * @example
+ * const network = new MLP([1, 16, 16, 1]);
+ * // AdamW updates the biases and, as the authors advise, the last layer.
+ * const groups = [{ parameters: network.layers[2], useMuon: false }];
+ * const optimizer = new Muon(network, { learningRate: 0.02, adamLearningRate: 1e-2, groups });
+ * const x = tensor([[-1], [0], [1]]);
+ * for (let step = 0; step < 50; step++) optimizer.minimize(() => mse(network.forward(x), square(x)));
+ * mse(network.forward(x), square(x)).item() < 0.05; // true
+ * optimizer.dispose();
  */
 export class Muon extends Optimizer<MuonOptions> {
   /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */

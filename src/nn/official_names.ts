@@ -42,6 +42,11 @@ export interface HostTensor {
 /**
  * Every tensor of the network in the official order. The official state dict has one more, the buffer `sigmas` in
  * front, f64: noiseScales(network.options).
+ * @example
+ * const network = new UNet({ ...ddpmppCifar10, imageSize: 8, baseChannels: 8, channelMultipliers: [1], residualBlocks: 1 });
+ * const [first] = officialEntries(network);
+ * first.official; // 'all_modules.0.weight'
+ * first.path; // 'time1.weight'
  */
 export function officialEntries(network: UNet): OfficialEntry[] {
   checkArgument('officialEntries', 'network', network, networkKind);
@@ -113,7 +118,13 @@ function officialShape(layout: OfficialLayout, shape: readonly number[]): readon
   return shape;
 }
 
-/** Converts our array to the official layout. */
+/**
+ * Converts our array to the official layout.
+ * @throws ArgumentError for an unknown layout; ShapeError for an array with another number of axes
+ * @example
+ * const conv = { shape: [1, 1, 2, 2], data: Float32Array.of(1, 3, 2, 4) };
+ * toOfficial('conv', conv); // { shape: [1, 2, 1, 2], data: [1, 2, 3, 4] }
+ */
 export function toOfficial(layout: OfficialLayout, tensor: HostTensor): HostTensor {
   const { shape, data } = checkHostTensor('toOfficial', layout, tensor, { conv: 4, nin: 2, nin_conv: 4 });
   if (layout === 'same') return { shape, data };
@@ -123,7 +134,13 @@ export function toOfficial(layout: OfficialLayout, tensor: HostTensor): HostTens
   return { shape: target, data: transpose(data, outputs, height * width, inputs) };
 }
 
-/** Converts an official array to our layout. */
+/**
+ * Converts an official array to our layout.
+ * @throws ArgumentError for an unknown layout; ShapeError for an array with another number of axes
+ * @example
+ * const conv = { shape: [1, 2, 1, 2], data: Float32Array.of(1, 2, 3, 4) };
+ * fromOfficial('conv', conv); // { shape: [1, 1, 2, 2], data: [1, 3, 2, 4] }
+ */
 export function fromOfficial(layout: OfficialLayout, tensor: HostTensor): HostTensor {
   const { shape, data } = checkHostTensor('fromOfficial', layout, tensor, { conv: 4, nin: 2, nin_conv: 2 });
   if (layout === 'same') return { shape, data };

@@ -112,7 +112,15 @@ interface Moment {
   entries: readonly ArenaEntry[];
 }
 
-/** The optimiser of a module's parameters, which it moves into an arena of its own; `dispose` frees the arena. */
+/**
+ * The optimiser of a module's parameters, which it moves into an arena of its own; `dispose` frees the arena.
+ * @example
+ * const layer = new Linear(1, 1);
+ * const optimizer = new SGD(layer, { learningRate: 0.1, emaRate: 0.9 });
+ * optimizer.minimize(() => mse(layer.forward(zeros([4, 1])), ones([4, 1])));
+ * await optimizer.withEma(() => layer.bias.item() > 0); // true
+ * optimizer.dispose();
+ */
 export abstract class Optimizer<Options extends OptimizerOptions = OptimizerOptions> {
   readonly options: Options;
   /** The memory of all parameters and gradients. @internal */
@@ -385,7 +393,7 @@ export abstract class Optimizer<Options extends OptimizerOptions = OptimizerOpti
    * Runs `fn` with the averaged weights in the module, then puts the trained weights back. If calls overlap, they are
    * put back when the last call returns. Updates in between are refused.
    */
-  async withEma<T>(fn: () => Promise<T>): Promise<T> {
+  async withEma<T>(fn: () => Promise<T> | T): Promise<T> {
     checkArgument(this.op('withEma'), 'its argument', fn, kinds.callback);
     if (!this.ema) return fn();
     const { ema } = this;

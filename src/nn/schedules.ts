@@ -47,7 +47,9 @@ function decay(op: string, rate: number, options: DecayOptions, shape: (time: nu
 /**
  * Always the same rate.
  * @example
- * new SGD(network, { learningRate: constantSchedule(0.1, { warmup: 100 }) });
+ * const rate = constantSchedule(0.1, { warmup: 100 });
+ * [0, 50, 100, 5000].map(rate); // [0, 0.05, 0.1, 0.1]
+ * const optimizer = new SGD(new Linear(2, 1), { learningRate: rate });
  */
 export function constantSchedule(rate: number, options: WarmupOptions = {}): Schedule {
   checkArguments('constantSchedule', { rate: [rate, kinds.notNegative] });
@@ -58,7 +60,9 @@ export function constantSchedule(rate: number, options: WarmupOptions = {}): Sch
 /**
  * Falls linearly to `end`, as torch.optim.lr_scheduler.LinearLR.
  * @example
- * new AdamW(network, { learningRate: linearSchedule(1e-3, { steps: 1000, warmup: 50 }) });
+ * const rate = linearSchedule(0.1, { steps: 1000, warmup: 100 });
+ * [0, 100, 550, 1000].map(rate); // [0, 0.1, 0.05, 0]
+ * const optimizer = new AdamW(new Linear(2, 1), { learningRate: rate });
  */
 export function linearSchedule(rate: number, options: DecayOptions): Schedule {
   return decay('linearSchedule', rate, options, (time) => 1 - time);
@@ -68,7 +72,9 @@ export function linearSchedule(rate: number, options: DecayOptions): Schedule {
  * Falls to `end` along half a period of a cosine, as torch.optim.lr_scheduler.CosineAnnealingLR (Loshchilov, Hutter
  * 2017).
  * @example
- * new AdamW(network, { learningRate: cosineSchedule(1e-3, { steps: 1000, warmup: 50 }) });
+ * const rate = cosineSchedule(0.1, { steps: 1000, end: 0.01 });
+ * [0, 500, 1000].map(rate); // [0.1, 0.055, 0.01]
+ * const optimizer = new AdamW(new Linear(2, 1), { learningRate: rate });
  */
 export function cosineSchedule(rate: number, options: DecayOptions): Schedule {
   return decay('cosineSchedule', rate, options, (time) => (1 + Math.cos(Math.PI * time)) / 2);
@@ -77,7 +83,9 @@ export function cosineSchedule(rate: number, options: DecayOptions): Schedule {
 /**
  * Multiplies the rate by `factor` every so often, as torch.optim.lr_scheduler.StepLR.
  * @example
- * new SGD(network, { learningRate: stepSchedule(0.1, { every: 3000 }) });
+ * const rate = stepSchedule(0.1, { every: 3000 });
+ * [0, 3000, 6000].map(rate); // [0.1, 0.01, 0.001]
+ * const optimizer = new SGD(new Linear(2, 1), { learningRate: rate });
  */
 export function stepSchedule(rate: number, options: StepOptions): Schedule {
   checkArguments('stepSchedule', { rate: [rate, kinds.notNegative] });

@@ -65,7 +65,17 @@ const definition: OptimizerDefinition<SGDOptions> = {
   },
 };
 
-/** SGD for a module's parameters, which it moves into an arena of its own; `dispose` frees the arena. */
+/**
+ * SGD for a module's parameters, which it moves into an arena of its own; `dispose` frees the arena.
+ * It has the options of torch.optim.SGD: momentum, dampening, Nesterov's momentum, L2 penalty.
+ * @example
+ * const network = new MLP([1, 16, 1]);
+ * const optimizer = new SGD(network, { learningRate: 0.1, momentum: 0.9 });
+ * const x = tensor([[-1], [0], [1]]);
+ * for (let step = 0; step < 100; step++) optimizer.minimize(() => mse(network.forward(x), square(x)));
+ * mse(network.forward(x), square(x)).item() < 0.01; // true
+ * optimizer.dispose();
+ */
 export class SGD extends Optimizer<SGDOptions> {
   /** Moves the module's parameters into an arena. @throws ValueError naming the option that is out of range */
   constructor(module: Module, options: Partial<SGDOptions> & { groups?: readonly ParameterGroup<SGDOptions>[] } = {}) {
