@@ -53,6 +53,11 @@ const timeKinds: OptionKinds<TimeOptions> = { ...lawKinds, stream: kinds.whole }
 /**
  * Where the random numbers of a batch come from. It holds no tensors and does not change: the same call gives the same
  * numbers.
+ * @example
+ * const draw = new Draw({ seed: 1, first: 32 });
+ * draw.noise([4, 2]).shape; // [4, 2]
+ * // The third sample of the batch is the first one of the draw that skips two.
+ * equal(gather(draw.times(3), tensor([2], { dtype: 'i32' })), draw.skip(2).times(1)); // [true]
  */
 export class Draw {
   readonly seed: number;

@@ -61,13 +61,31 @@ const lossOptions: OptionKinds<LossOptions> = {
  */
 export type Distance = (v: Tensor, x0: Tensor, x1: Tensor, t: Tensor) => Tensor;
 
-/** Mean pseudo-Huber loss over samples, with c = 0.00054 sqrt(dimensions) (Song, Dhariwal 2024, section 3.3). */
+/**
+ * Mean pseudo-Huber loss over samples, with c = 0.00054 sqrt(dimensions) (Song, Dhariwal 2024, section 3.3); a `distance` of
+ * rectifiedFlowLoss.
+ * @param v velocity [N, ...], as x0 and x1
+ * @returns the loss []
+ * @throws ShapeError for points of different shapes
+ * @example
+ * const [x0, x1] = [zeros([1, 2]), tensor([[3, 4]])];
+ * const distance = (v, x0, x1) => pseudoHuber(v, x0, x1);
+ * const loss = rectifiedFlowLoss((x) => mul(x, 0), x1, { x0, t: tensor([0.5]), distance });
+ * loss; // 4.999
+ */
 export function pseudoHuber(v: Tensor, x0: Tensor, x1: Tensor): Tensor {
   requireTensor('pseudoHuber', x1);
   return mean(pseudoHubers(v, x0, x1, 0.00054 * Math.sqrt(x1.size / x1.shape[0])));
 }
 
-/** Pseudo-Huber loss [N] of each sample, sqrt(||v - (x1 - x0)||^2 + c^2) - c: quadratic near 0, linear far from it. */
+/**
+ * Pseudo-Huber loss [N] of each sample, sqrt(||v - (x1 - x0)||^2 + c^2) - c: quadratic near 0, linear far from it.
+ * @param v velocity [N, ...], as x0 and x1
+ * @throws ShapeError for points of different shapes
+ * @example
+ * const [v, x0] = [zeros([2, 2]), zeros([2, 2])];
+ * pseudoHubers(v, x0, tensor([[3, 4], [0, 0]]), 0.01); // [4.99, 0]
+ */
 export function pseudoHubers(v: Tensor, x0: Tensor, x1: Tensor, c: number): Tensor {
   checkOperands('pseudoHubers', [v, x0, x1]);
   checkEnds('pseudoHubers', [v, x0, x1]);
@@ -88,7 +106,12 @@ function checkEnds(op: string, points: readonly Tensor[], t?: Tensor): void {
   throw new ShapeError(op, `points of one shape [N, ...]${t ? ' and times [N]' : ''}`, got);
 }
 
-/** x_t = t x_1 + (1 - t) x_0, t [N] over x [N, ...]. */
+/**
+ * x_t = t x_1 + (1 - t) x_0, t [N] over x [N, ...].
+ * @throws ShapeError for points of different shapes or times that are not [N]
+ * @example
+ * interpolate(tensor([[0, 0]]), tensor([[2, 4]]), tensor([0.25])); // [[0.5, 1]]
+ */
 export function interpolate(x0: Tensor, x1: Tensor, t: Tensor): Tensor;
 export function interpolate(x0: Tensor, x1: Tensor, t: Tensor, ...extra: unknown[]): Tensor {
   refuseExtra('interpolate', extra);
@@ -111,8 +134,18 @@ function drawMissing(options: LossSettings & DrawnBy, x1: Tensor): { x0: Tensor;
 }
 
 /**
- * Loss of the velocity on straight lines from x0 to x1, by default the mean squared error of v against x1 - x0.
+ * Loss of the velocity on straight lines from x0 to x1, by default the mean squared error of v against x1 - x0 (Liu, Gong, Liu 2023,
+ * equation 1).
  * @param x1 data [N, ...]
+ * @returns the loss [], a mean over samples
+ * @throws ArgumentError without a seed or a draw for what is not given; ShapeError for x0, t or a velocity of another shape
+ * @example
+ * const network = new MLP([3, 32, 2]);
+ * const velocity = (x, t) => network.forward(concat([x, reshape(t, [-1, 1])], 1));
+ * const x1 = tensor(samplePoints('two_moons', 64, 1), { shape: [64, 2] });
+ * const loss = rectifiedFlowLoss(velocity, x1, { seed: 0, first: 0 });
+ * loss.shape; // []
+ * loss.backward();
  */
 export function rectifiedFlowLoss(velocity: Velocity, x1: Tensor, options: LossOptions): Tensor {
   checkArgument('rectifiedFlowLoss', 'velocity', velocity, kinds.callback);

@@ -39,9 +39,16 @@ const statisticsOptions: OptionKinds<StatisticsOptions> = {
 };
 
 /**
- * Measures the paths from `start` inside noGrad(): `end` has no gradient.
+ * Measures the ends, the straightness and the transport cost of the paths from `start` in one pass of a few Euler steps, inside
+ * noGrad(): `end` has no gradient.
  * @param start [N, ...]: noise, or data with `reverse`
  * @throws ValueError for steps below 1
+ * @example
+ * // dx/dt = x takes straight lines only in one step.
+ * const { straightness, transportCost, end } = pathStatistics((x) => x, ones([1, 1]), { steps: 2 });
+ * end; // [[2.25]]
+ * transportCost; // 1.563
+ * straightness; // 0.0625
  */
 export function pathStatistics(velocity: Velocity, start: Tensor, options: StatisticsOptions): PathStatistics {
   checkArgument('pathStatistics', 'velocity', velocity, kinds.callback);

@@ -122,6 +122,12 @@ export interface FlowSample {
  * Carries noise, or `latents`, to data. The result is an array of the host, without gradients.
  * @throws ValueError, ShapeError for wrong numbers; NonFiniteError saying how many samples are not finite; the signal's
  * reason when aborted
+ * @example
+ * const velocity = (x) => add(mul(x, 0), 2);
+ * const latents = Float32Array.of(3, 4);
+ * const { samples, nfe } = await sample(velocity, { shape: [1], count: 2, seed: 1, solver: 'heun', steps: 5, latents });
+ * samples; // [5, 6]
+ * nfe; // 10
  */
 export async function sample(velocity: Velocity, given: SampleOptions): Promise<FlowSample> {
   checkArgument('sample', 'velocity', velocity, kinds.callback);
@@ -166,6 +172,10 @@ export async function sample(velocity: Velocity, given: SampleOptions): Promise<
  * @param data [count, ...shape]
  * @returns latents [count, ...shape], and the mean NFE per sample
  * @throws as `sample`
+ * @example
+ * const velocity = (x) => add(mul(x, 0), 2);
+ * const { latents } = await encode(velocity, Float32Array.of(5, 6), { shape: [1], solver: 'euler', steps: 4 });
+ * latents; // [3, 4]
  */
 export async function encode(
   velocity: Velocity,
@@ -211,6 +221,10 @@ const initialNoiseOptions: OptionKinds<InitialNoiseOptions> = {
 /**
  * The noise that `sample` starts from with the same options.
  * @param shape [N, ...] for samples first, first + 1, ...
+ * @example
+ * const noise = initialNoise([3, 2], { seed: 1 });
+ * const { samples } = await sample((x) => mul(x, 0), { shape: [2], count: 3, seed: 1, solver: 'euler', steps: 1 });
+ * sub(noise, tensor(samples, { shape: [3, 2] })); // [[0, 0], [0, 0], [0, 0]]
  */
 export function initialNoise(shape: readonly number[], options: InitialNoiseOptions): Tensor {
   const checked = checkOptions('initialNoise', options, initialNoiseOptions, ['seed']);
@@ -240,6 +254,9 @@ const namedSolveOptions: OptionKinds<NamedSolveOptions> = {
  * the tensors that the velocity uses; call it inside noGrad() if you need none.
  * @throws ValueError for options outside their range; NonFiniteError by rk45 for a start or a velocity that is not
  * finite; the signal's reason when aborted
+ * @example
+ * const { x, nfe } = noGrad(() => solve((x) => x, ones([1, 1]), { solver: 'rk45', tolerance: 1e-5, epsilon: 0 }));
+ * x; // [[2.718]]
  */
 export function solve(velocity: Velocity, start: Tensor, options: NamedSolveOptions): Solution {
   return atOnce(solveInPieces(velocity, start, options));

@@ -58,7 +58,13 @@ const tableaus = {
 export type FixedSolver = keyof typeof tableaus;
 export const fixedSolvers = Object.keys(tableaus) as FixedSolver[];
 
-/** Evaluations of the velocity in one step. */
+/**
+ * Evaluations of the velocity in one step.
+ * @throws ArgumentError for an unknown solver
+ * @example
+ * evaluationsAStep('euler'); // 1
+ * evaluationsAStep('rk4'); // 4
+ */
 export function evaluationsAStep(solver: FixedSolver): number {
   checkArgument('evaluationsAStep', 'solver', solver, oneOf(fixedSolvers));
   return tableaus[solver].nodes.length;
@@ -110,6 +116,10 @@ const fixedOptions: OptionKinds<FixedOptions> = {
  * if the velocity is not finite, neither is x.
  * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's
  * reason when aborted
+ * @example
+ * const start = ones([1, 1]);
+ * solveFixed((x) => x, start, { solver: 'euler', steps: 2 }).x; // [[2.25]]
+ * solveFixed((x) => x, start, { solver: 'rk4', steps: 10 }).x; // [[2.718]]
  */
 export function solveFixed(velocity: Velocity, start: Tensor, options: FixedOptions): Solution {
   return atOnce(fixedInPieces(velocity, start, options));
@@ -196,6 +206,10 @@ const ORDER = 4;
  * leave no graph.
  * @throws ValueError for options outside their range; NonFiniteError, which names the samples, for a start or a
  * velocity that is not finite; ShapeError for a velocity of another shape than x; the signal's reason when aborted
+ * @example
+ * const velocity = (x, t) => mul(x, reshape(t, [-1, 1]));
+ * const { x, nfe } = solveRk45(velocity, ones([1, 1]), { tolerance: 1e-5 });
+ * x; // [[1.649]]
  */
 export function solveRk45(velocity: Velocity, start: Tensor, options: Rk45Options): Solution {
   return atOnce(rk45InPieces(velocity, start, options));

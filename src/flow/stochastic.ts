@@ -47,11 +47,17 @@ const stochasticOptions: OptionKinds<StochasticOptions> = {
 };
 
 /**
- * Solves from noise to data. The velocity must be that of a 1-rectified flow, whose noise is independent of its data.
+ * Solves from noise to data by the stochastic Euler sampler, sigma_t = (1 - t) sigmaVariance. The velocity must be that of a 1-rectified flow, whose noise is independent of its data.
  * Gradients flow through the steps to the start and to the tensors that the velocity uses; the noise is a constant.
  * @param start [N, ...]
  * @throws ValueError for options outside their range; ShapeError for a velocity of another shape than x; the signal's
  * reason when aborted
+ * @example
+ * const velocity = (x) => mul(x, 0);
+ * const start = initialNoise([4, 2], { seed: 1 });
+ * const { x, nfe } = solveStochastic(velocity, start, { steps: 10, sigmaVariance: 1, seed: 2 });
+ * x.shape; // [4, 2]
+ * nfe; // 10
  */
 export function solveStochastic(velocity: Velocity, start: Tensor, options: StochasticOptions): Solution {
   return atOnce(stochasticInPieces(velocity, start, options));

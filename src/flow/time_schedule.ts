@@ -20,6 +20,10 @@ export type TimeSchedule = 'uniform' | 't0' | 't1' | number;
  * data to noise.
  * @param law of the schedule 'uniform' alone; default the uniform law
  * @throws ValueError for another schedule
+ * @example
+ * const draw = new Draw({ seed: 1 });
+ * scheduledTimes('t0', 3, draw); // [0.001, 0.001, 0.001]
+ * scheduledTimes('uniform', 3, draw, { law: 'logit_normal' }).shape; // [3]
  */
 export function scheduledTimes(schedule: TimeSchedule, n: number, draw: Draw, law?: TimeLaw): Tensor {
   checkArgument('scheduledTimes', 'n', n, kinds.whole);

@@ -43,6 +43,12 @@ const trajectoryOptions: OptionKinds<TrajectoryOptions> = {
  * @param options.steps a multiple of `stops`, the points kept before the end
  * @throws ValueError, ShapeError for wrong numbers; NonFiniteError for paths that are not finite; the signal's reason
  * when aborted
+ * @example
+ * const shift = (x) => add(mul(x, 0), 2);
+ * const { times, points } = await trajectory(shift, { shape: [2], count: 3, seed: 1, steps: 10, stops: 2, epsilon: 0 });
+ * times; // [0, 0.5, 1]
+ * points.map(({ length }) => length); // [6, 6, 6]
+ * points[2][0] - points[0][0]; // 2
  */
 export async function trajectory(velocity: Velocity, options: TrajectoryOptions): Promise<Trajectory> {
   const required = ['shape', 'count', 'seed', 'steps', 'stops'] as const;

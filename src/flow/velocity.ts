@@ -89,7 +89,16 @@ const networkKind = kind(
   (value) => typeof (value as { forward?: unknown } | null)?.forward === 'function',
 );
 
-/** The velocity of a network that takes (x, labels) with labels = 999 t; the only place where time is scaled. */
+/**
+ * The velocity of a network that takes (x, labels) with labels = 999 t; the only place where time is scaled.
+ * @example
+ * const network = new UNet({
+ *   ...ddpmppCifar10,
+ *   imageSize: 8, channels: 1, baseChannels: 16, channelMultipliers: [1, 2], residualBlocks: 1, attentionResolutions: [4],
+ * }).eval();
+ * const velocity = networkVelocity(network);
+ * velocity(randn([2, 8, 8, 1], { seed: 1 }), tensor([0.1, 0.9])).shape; // [2, 8, 8, 1]
+ */
 export function networkVelocity(network: { forward(x: Tensor, labels: Tensor): Tensor }): Velocity {
   checkArgument('networkVelocity', 'network', network, networkKind);
   return (x, t) => network.forward(x, mul(t, TIME_SCALE));
@@ -98,6 +107,11 @@ export function networkVelocity(network: { forward(x: Tensor, labels: Tensor): T
 /**
  * Marks a velocity that launches the same work for all points of one shape and reads no values on the host, such as a
  * network in evaluation mode. Samplers then call it twice for a shape, and replay the recorded work from then on.
+ * @example
+ * const network = new MLP([2, 32, 2]);
+ * const velocity = replayable((x) => network.forward(x));
+ * const { samples } = await sample(velocity, { shape: [2], count: 100, seed: 1, solver: 'euler', steps: 50 });
+ * samples.length; // 200
  */
 export function replayable(velocity: Velocity): Velocity {
   checkArgument('replayable', 'velocity', velocity, kinds.callback);
@@ -108,6 +122,11 @@ export function replayable(velocity: Velocity): Velocity {
  * The same velocity, evaluated on at most `size` samples at a time inside noGrad(), and replayed if it is replayable.
  * The values are the same; memory and time differ, and results have no gradient. It keeps the memory of its recording
  * until it is disposed.
+ * @example
+ * const network = new MLP([2, 32, 2]);
+ * const velocity = withMicroBatches((x) => network.forward(x), 16);
+ * velocity(randn([100, 2], { seed: 1 }), zeros([100])).shape; // [100, 2]
+ * velocity[Symbol.dispose]();
  */
 export function withMicroBatches(velocity: Velocity, size: number): VelocityInPieces {
   checkArgument('withMicroBatches', 'velocity', velocity, kinds.callback);
