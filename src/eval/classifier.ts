@@ -68,7 +68,17 @@ export interface ClassScores {
   logits: Tensor;
 }
 
-/** The network. It stays on its device until it is disposed. */
+/**
+ * A small convolutional classifier, whose last layer before the class scores serves as features of images unlike those that
+ * Inception was trained on. It stays on its device until it is disposed.
+ * @example
+ * const device = await openDevice('cpu');
+ * const network = new Classifier({ imageSize: 8, channels: 1, centered: true }, 10, { device, seed: 1 });
+ * const { features, logits } = network.forward(zeros([2, 8, 8, 1], { dtype: 'u8' }));
+ * features.shape; // [2, 64]
+ * logits.shape; // [2, 10]
+ * network.dispose();
+ */
 export class Classifier extends Module {
   readonly device: Device;
   readonly images: ClassifierImages;
@@ -143,7 +153,15 @@ export interface StoredClassifier {
   accuracy: number;
 }
 
-/** Writes the network's current weights, atomically. @param metadata further entries of the file's metadata */
+/**
+ * Writes the network's current weights, atomically.
+ * @param metadata further entries of the file's metadata
+ * @example
+ * const device = await openDevice('cpu');
+ * const network = new Classifier({ imageSize: 8, channels: 1, centered: true }, 10, { device });
+ * await saveClassifier('classifier.safetensors', network, 0.1, { author: 'me' });
+ * (await loadClassifier('classifier.safetensors', { device })).accuracy; // 0.1
+ */
 export async function saveClassifier(
   path: string,
   network: Classifier,
@@ -168,7 +186,18 @@ export async function saveClassifier(
   });
 }
 
-/** Loads a classifier. @throws FileError if the file is missing, damaged or not a classifier */
+/**
+ * Loads a classifier that saveClassifier or trainClassifier wrote.
+ * @throws FileError if the file is missing, damaged or not a classifier
+ * @example
+ * const device = await openDevice('cpu');
+ * const config = await loadConfig('digits');
+ * await trainClassifier(config, { device, out: 'classifier.safetensors', steps: 2 });
+ * const { network, accuracy } = await loadClassifier('classifier.safetensors', { device });
+ * network.classes; // 10
+ * accuracy >= 0 && accuracy <= 1; // true
+ * network.dispose();
+ */
 export async function loadClassifier(path: string, options: { device: Device }): Promise<StoredClassifier> {
   checkArgument('loadClassifier', 'path', path, kinds.path);
   const { device } = checkOptions('loadClassifier', options, { device: deviceKind }, ['device']);

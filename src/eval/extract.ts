@@ -41,6 +41,13 @@ const extractorKind = kind('a network with a method forward(images)', (value) =>
  * @returns the network's outputs over all images. For FidInception: pool3 [N, 2048] for the Frechet and kernel
  * distances, precision and recall, and logits [N, 1008] for the Inception score
  * @throws ShapeError for images of another shape; ArgumentError for a batch size that is not a whole number
+ * @example
+ * const device = await openDevice('cpu');
+ * const network = new Classifier({ imageSize: 8, channels: 1, centered: true }, 10, { device });
+ * const { images } = await loadDigits();
+ * const { features } = await extractFeatures(network, images.subarray(0, 100 * 64), [100, 8, 8, 1]);
+ * features.rows; // 100
+ * features.columns; // 64
  */
 export async function extractFeatures<Names extends string>(
   network: FeatureExtractor<Names>,

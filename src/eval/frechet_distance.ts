@@ -24,9 +24,17 @@ const solverKind = kind(
 );
 
 /**
- * The squared distance, which is the value that papers report; rounding errors below 0 are clipped to 0.
+ * The squared Frechet distance of two normal laws, |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Dowson, Landau 1982; Heusel et al.
+ * 2017 on Inception features, FID), which is the value that papers report; rounding errors below 0 are clipped to 0.
  * @param options.solver default: LAPACK if it is found, otherwise the built-in solver
  * @throws ValueError for statistics of different lengths or non-finite values
+ * @example
+ * const [a, b] = [0, 1].map((shift) =>
+ *   gaussianOf({ values: samplePoints('two_moons', 500, 1).map((x) => x + shift), rows: 500, columns: 2 }),
+ * );
+ * frechetDistance(a, a); // 0
+ * // The covariances are equal, so it is the squared distance of the means.
+ * frechetDistance(a, b); // 2
  */
 export function frechetDistance(a: GaussianStatistics, b: GaussianStatistics, options: FrechetOptions = {}): number {
   checkStatistics('frechetDistance', a);

@@ -22,7 +22,16 @@ const BLOCK_ROWS = 512;
 /** The covariance of the largest number of columns takes 8 GiB. */
 const columnsKind = wholeFrom(1, 32768);
 
-/** Accumulates features batch by batch. Its memory is one matrix, whatever the number of features. */
+/**
+ * Accumulates features batch by batch. Its memory is one matrix, whatever the number of features.
+ * @example
+ * const accumulator = new GaussianAccumulator(2);
+ * accumulator.add({ values: Float32Array.of(0, 0, 2, 4), rows: 2, columns: 2 });
+ * accumulator.add({ values: Float32Array.of(4, 8), rows: 1, columns: 2 });
+ * const { mean, covariance } = accumulator.statistics();
+ * mean; // [2, 4]
+ * covariance; // [4, 8, 8, 16]
+ */
 export class GaussianAccumulator {
   readonly columns: number;
   private count = 0;
@@ -76,7 +85,14 @@ export class GaussianAccumulator {
   }
 }
 
-/** Mean and covariance of features. @throws ValueError for fewer than two rows or non-finite values */
+/**
+ * Mean and covariance of features.
+ * @throws ValueError for fewer than two rows or non-finite values
+ * @example
+ * const { mean, covariance } = gaussianOf({ values: Float32Array.of(0, 0, 2, 4), rows: 2, columns: 2 });
+ * mean; // [1, 2]
+ * covariance; // [2, 4, 4, 8]
+ */
 export function gaussianOf(features: FeatureRows): GaussianStatistics;
 export function gaussianOf(features: FeatureRows, ...extra: unknown[]): GaussianStatistics {
   refuseExtra('gaussianOf', extra);

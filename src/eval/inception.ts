@@ -50,7 +50,13 @@ export interface InceptionFeatures {
   logits: Tensor;
 }
 
-/** The names and shapes of the state dict, in PyTorch's order. */
+/**
+ * The names and shapes of the state dict, in PyTorch's order.
+ * @example
+ * const state = inceptionState();
+ * state.get('Conv2d_1a_3x3.conv.weight'); // [32, 3, 3, 3]
+ * state.get('fc.weight'); // [1008, 2048]
+ */
 export function inceptionState(): Map<string, readonly number[]> {
   const state = new Map<string, readonly number[]>();
   for (const [name, { inputs, outputs, kernel }] of inceptionConvs) {
@@ -68,7 +74,16 @@ interface InceptionOptions {
 
 const inceptionOptions: OptionKinds<InceptionOptions> = { device: deviceKind, origin: kinds.text };
 
-/** The network with its weights. It stays on its device until it is disposed. */
+/**
+ * The Inception-v3 of the Frechet inception distance, with the published weights of 2015. It stays on its device until it is disposed.
+ * @example
+ * const device = await openDevice('cpu');
+ * const inception = await FidInception.load('pt_inception-2015-12-05-6726825d.pth', { device });
+ * const { pixels, shape } = await (await Pipeline.load('runs/mine')).sample({ count: 64, seed: 1 });
+ * const { pool3, logits } = await extractFeatures(inception, pixels, shape);
+ * const fid = frechetDistance(gaussianOf(pool3), (await readStatistics('cifar10_stats.npz')).gaussian);
+ * inception[Symbol.dispose]();
+ */
 export class FidInception implements Disposable {
   readonly device: Device;
   private readonly convs = new Map<string, InceptionConv & FixedConv>();

@@ -50,6 +50,9 @@ export const ownEigenSolver: EigenSolver = {
 /**
  * The solver of LAPACK.
  * @throws RectiflowError if LAPACK is not found, with the places searched and how to install it
+ * @example
+ * const { eigenvalues } = lapackEigenSolver();
+ * eigenvalues(Float64Array.of(2, 1, 1, 2), 2).sort(); // [1, 3]
  */
 export function lapackEigenSolver(): EigenSolver {
   const { dsyevd_ } = openSystemLibrary(lapack);
@@ -81,6 +84,10 @@ export function lapackEigenSolver(): EigenSolver {
 /**
  * LAPACK if it is found, otherwise the built-in solver.
  * @throws RectiflowError if LIBLAPACK_PATH names an unusable file
+ * @example
+ * const solver = findEigenSolver();
+ * ['own', 'LAPACK'].includes(solver.name); // true
+ * solver.eigenvalues(Float64Array.of(2, 1, 1, 2), 2).sort(); // [1, 3]
  */
 export function findEigenSolver(): EigenSolver {
   try {

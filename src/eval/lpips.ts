@@ -47,7 +47,11 @@ const SMALLEST_SIDE = 16;
 
 const headName = (layer: number) => `lin${layer}.model.1.weight`;
 
-/** The names and shapes of the trunk's state dict in torchvision: `features.0.weight`, ... */
+/**
+ * The names and shapes of the trunk's state dict in torchvision: `features.0.weight`, ...
+ * @example
+ * vgg16State().get('features.0.weight'); // [64, 3, 3, 3]
+ */
 export function vgg16State(): Map<string, readonly number[]> {
   const state = new Map<string, readonly number[]>();
   let inputs = 3;
@@ -74,7 +78,16 @@ interface LoadOptions {
 const lpipsOptions: OptionKinds<LpipsOptions> = { device: deviceKind, origin: kinds.text };
 const loadOptions: OptionKinds<LoadOptions> = { device: deviceKind, heads: kinds.path };
 
-/** The distance with its fixed weights. It stays on its device until it is disposed. */
+/**
+ * LPIPS, a perceptual distance of two images, learned from human judgements (Zhang et al. 2018); lower is more similar. It is
+ * differentiable with respect to both images, and stays on its device until it is disposed.
+ * @example
+ * const device = await openDevice('cpu');
+ * const lpips = await Lpips.load('vgg16-397923af.pth', { device });
+ * const [a, b] = [1, 2].map((seed) => clamp(randn([4, 64, 64, 3], { seed }), { min: -1, max: 1 }));
+ * const distances = await lpips.forward(a, b).data();
+ * lpips[Symbol.dispose]();
+ */
 export class Lpips implements Disposable {
   readonly device: Device;
   private readonly convs = new Map<number, FixedConv>();

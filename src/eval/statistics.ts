@@ -28,8 +28,15 @@ export interface DataStatistics {
 const MOST_ASYMMETRY = 1e-4;
 
 /**
- * Reads any of the files above. Computing the covariance of 50,000 vectors of length 2048 takes about a minute.
+ * Reads statistics of features from an .npz file: mu and sigma, as of rectiflow and pytorch-fid, or the feature vectors pool_3, as of
+ * the official code. Computing the covariance of 50,000 vectors of length 2048 takes about a minute.
  * @throws FileError if the file is damaged, has none of these arrays, or has arrays that do not match or are not finite
+ * @example
+ * const gaussian = gaussianOf({ values: Float32Array.of(0, 0, 2, 4), rows: 2, columns: 2 });
+ * await writeStatistics('stats.npz', gaussian, { features: 'pixels' });
+ * const statistics = await readStatistics('stats.npz');
+ * statistics.gaussian.mean; // [1, 2]
+ * statistics.features; // 'pixels'
  */
 export async function readStatistics(path: string): Promise<DataStatistics> {
   checkArgument('readStatistics', 'path', path, kinds.path);
@@ -59,6 +66,10 @@ export async function readStatistics(path: string): Promise<DataStatistics> {
  * @param options.features the name of the network, "inception" for FidInception; `eval` refuses statistics of another
  * network
  * @throws FileError; ValueError if mean and covariance do not match
+ * @example
+ * const gaussian = gaussianOf({ values: Float32Array.of(0, 0, 2, 4), rows: 2, columns: 2 });
+ * await writeStatistics('stats.npz', gaussian, { features: 'inception' });
+ * (await readNpz('stats.npz')).get('sigma').data; // [2, 4, 4, 8]
  */
 export async function writeStatistics(
   path: string,
@@ -83,6 +94,12 @@ export async function writeStatistics(
  * Writes feature vectors.
  * @param options.features the name of the network that computed them
  * @throws FileError
+ * @example
+ * const features = { values: Float32Array.of(0, 0, 2, 4), rows: 2, columns: 2 };
+ * await writeActivations('features.npz', features, { features: 'mine' });
+ * const { gaussian, activations } = await readStatistics('features.npz');
+ * gaussian.mean; // [1, 2]
+ * activations.rows; // 2
  */
 export async function writeActivations(
   path: string,

@@ -15,7 +15,14 @@ import type { Tensor } from '../tensor/tensor.ts';
 /** Arrays by PyTorch's names, in PyTorch's layouts: convolutions [Cout, Cin, kh, kw], linear maps [out, in]. */
 export type StateArrays = ReadonlyMap<string, { shape: readonly number[]; data: Float32Array }>;
 
-/** Reads a state dict from a .pth file. @throws FileError for anything else */
+/**
+ * Reads a state dict from a .pth file, as f32.
+ * @throws FileError for anything else
+ * @example
+ * await writePth('model.pth', new Map([['bias', { shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) }]]));
+ * const state = await readStateArrays('model.pth');
+ * state.get('bias').data; // [1, 2]
+ */
 export async function readStateArrays(path: string): Promise<StateArrays> {
   checkArgument('readStateArrays', 'path', path, kinds.path);
   const root = await readPth(path);
