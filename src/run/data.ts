@@ -79,7 +79,13 @@ function imageFolder(
   return openImageFolder(folder, { size, channels, exifOrientation, part, notice, pattern });
 }
 
-/** @throws FileError for data that cannot be read, ConfigError if its images do not have the configured size */
+/**
+ * Opens the data set that a configuration names, its training or its held-out part.
+ * @throws FileError for data that cannot be read, ConfigError if its images do not have the configured size
+ * @example
+ * const digits = await loadDataset(await loadConfig('digits'), 'heldOut');
+ * digits.count; // 397
+ */
 export async function loadDataset(
   config: Config,
   part: 'train' | 'heldOut',

@@ -62,7 +62,17 @@ const dimensions = kind(
   (v) => Array.isArray(v) && v.every((dim) => kinds.whole.accepts(dim)),
 );
 
-/** Shapes: lists of extents. @throws ValueError for a minimum above its maximum */
+/**
+ * Shapes: lists of extents.
+ * @throws ValueError for a minimum above its maximum
+ * @example
+ * import fc from 'fast-check';
+ *
+ * const property = fc.property(shapes({ maxRank: 3 }), (shape) =>
+ *   scope(() => sum(ones(shape)).item() === shape.reduce((product, extent) => product * extent, 1)),
+ * );
+ * fc.check(property).failed; // false
+ */
 export function shapes(options: ShapeOptions = {}): FastCheck.Arbitrary<number[]> {
   const checked = checkOptions('shapes', options, shapeOptions);
   const { minRank = 0, maxRank = Math.max(4, minRank), minExtent = 0, maxExtent = Math.max(6, minExtent) } = checked;
@@ -74,7 +84,16 @@ export function shapes(options: ShapeOptions = {}): FastCheck.Arbitrary<number[]
   return fc.array(fc.integer({ min: minExtent, max: maxExtent }), { minLength: minRank, maxLength: maxRank });
 }
 
-/** Lists of `count` shapes that broadcast together: axes of extent 1, and missing leading axes. */
+/**
+ * Lists of `count` shapes that broadcast together: axes of extent 1, and missing leading axes.
+ * @example
+ * import fc from 'fast-check';
+ *
+ * const property = fc.property(broadcastableShapes(2), ([a, b]) =>
+ *   scope(() => add(zeros(a), ones(b)).rank === Math.max(a.length, b.length)),
+ * );
+ * fc.check(property).failed; // false
+ */
 export function broadcastableShapes(count: number, options: ShapeOptions = {}): FastCheck.Arbitrary<number[][]> {
   const fc = fastCheck();
   return shapes(options).chain((common) => {
@@ -88,7 +107,11 @@ export function broadcastableShapes(count: number, options: ShapeOptions = {}): 
 /**
  * Arrays of f32 numbers with their shapes; `toTensor` makes a tensor of one.
  * @example
- * fc.assert(fc.property(arrays({ maxRank: 3 }), (a) => scope(() => close(myOp(toTensor(a)), reference(a)))));
+ * import fc from 'fast-check';
+ *
+ * const isPositive = (x) => all(greaterEqual(x, 0)).item() === 1;
+ * const property = fc.property(arrays({ maxRank: 3 }), (a) => scope(() => isPositive(relu(toTensor(a)))));
+ * fc.check(property).failed; // false
  */
 export function arrays(options: ArrayOptions = {}): FastCheck.Arbitrary<HostValues> {
   const known: OptionKinds<ArrayOptions> = {
@@ -111,7 +134,11 @@ export function arrays(options: ArrayOptions = {}): FastCheck.Arbitrary<HostValu
   return shape ? filled(shape) : shapes(rest).chain(filled);
 }
 
-/** The tensor of an array, owned by the open scope. */
+/**
+ * The tensor of an array, owned by the open scope.
+ * @example
+ * toTensor({ shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) }); // [[1, 2], [3, 4]]
+ */
 export function toTensor({ shape, data }: HostValues, options: Omit<TensorOptions, 'dtype'> = {}): Tensor {
   return tensor(data, { ...options, shape });
 }

@@ -10,7 +10,16 @@ import { isFloating } from '../tensor/dtype.ts';
 import { scope } from '../tensor/scope.ts';
 import { describeOperand, requireTensor, type Tensor, tensorsOf } from '../tensor/tensor.ts';
 
-/** A gradient that finite differences contradict. The message names the input and its worst element. */
+/**
+ * A gradient that finite differences contradict. The message names the input and its worst element.
+ * @example
+ * const wrong = customGradient((x) => square(x), (gradient) => gradient);
+ * try {
+ *   gradcheck(wrong, [tensor([1, 2])]);
+ * } catch (error) {
+ *   error instanceof GradcheckError; // true
+ * }
+ */
 export class GradcheckError extends RectiflowError {}
 
 export interface GradcheckOptions {
@@ -52,9 +61,9 @@ const LAW_TOLERANCE = 1e-3;
  * @param inputs f32 tensors away from kinks; tensors of whole numbers and booleans are passed on as constants
  * @throws GradcheckError where they differ, with the input, its worst element and both numbers
  * @example
- * test('the gradient of my loss', () => {
- *   gradcheck((x) => myLoss(x), [randn([3, 4], { seed: 1 })]);
- * });
+ * const loss = (x) => mean(square(sin(x)));
+ * // Nothing is returned if the gradients agree.
+ * gradcheck(loss, [randn([3, 4], { seed: 1 })]); // undefined
  */
 export function gradcheck(
   fn: TensorFunction<Tensor | Tensor[]>,

@@ -21,7 +21,14 @@ export interface ReportedFolder {
   run: ReportedRun;
 }
 
-/** What a folder holds. @throws FileError for a folder of neither kind, or in which no training has begun */
+/**
+ * The flows that a report on a folder covers, with their configuration: those of a chain that have begun, or that of a run.
+ * @throws FileError for a folder of neither kind, or in which no training has begun
+ * @example
+ * const { flows, config } = await reportedFlows('runs/digits');
+ * flows.map(({ name, source }) => [name, source]); // [['rectified flow', 'data']]
+ * config.data.dataset; // 'DIGITS'
+ */
 export async function reportedFlows(workdir: string): Promise<ReportedFolder> {
   checkArgument('reportedFlows', 'workdir', workdir, kinds.path);
   requireFolder(workdir);

@@ -68,7 +68,23 @@ const optionKinds: OptionKinds<ChainOptions> = {
   onEstimate: kinds.callback,
 };
 
-/** Runs a chain. @throws as train, trainReflow and generatePairs. Completed work stays */
+/**
+ * Trains a few-step generator from data, stage by stage: a flow, its pairs, the flow reflowed on them, a distilled one, and a report. A
+ * chain that was stopped, even by a kill, resumes.
+ * @throws as train, trainReflow and generatePairs. Completed work stays
+ * @example
+ * const config = await loadConfig('digits', { model: { nf: 8 }, chain: { classifier: false } });
+ * const controller = new AbortController();
+ * const { stages, report } = await runChain(config, {
+ *   workdir: 'runs/chain',
+ *   device: await openDevice('cpu'),
+ *   signal: controller.signal,
+ *   onStep: () => controller.abort(),
+ * });
+ * stages[0].name; // '1-rectified flow'
+ * // It was stopped after one step. The same call continues it, and ends with a report.
+ * report; // undefined
+ */
 export async function runChain(config: Config, options: ChainOptions): Promise<ChainResult> {
   requireConfig('runChain', config);
   const checked = checkOptions('runChain', options, optionKinds, ['workdir', 'device']);

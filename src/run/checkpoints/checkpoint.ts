@@ -89,7 +89,17 @@ const stateKinds: OptionKinds<TrainingState> = {
   items: kinds.whole,
 };
 
-/** Writes a checkpoint atomically: the old file stays until the new one is completely on disk. */
+/**
+ * Writes a checkpoint atomically: the old file stays until the new one is completely on disk.
+ * @throws FileError for a file that cannot be written; NonFiniteError if one of its numbers is not finite
+ * @example
+ * const config = await loadConfig('digits', { model: { nf: 8 } });
+ * const model = buildModel(config, await openDevice('cpu'));
+ * const optimizer = new Adam(model, { emaRate: 0.999 });
+ * await saveCheckpoint('checkpoint_0.safetensors', { model, optimizer, config, step: 0 });
+ * (await loadCheckpoint('checkpoint_0.safetensors')).step; // 0
+ * optimizer.dispose();
+ */
 export async function saveCheckpoint(path: string, options: TrainingState): Promise<void> {
   checkArgument('saveCheckpoint', 'path', path, kinds.path);
   const required = ['model', 'optimizer', 'config', 'step'] as const;
@@ -179,7 +189,14 @@ type CheckpointHeader = Pick<
   'config' | 'stage' | 'step' | 'emaDecay' | 'tuning' | 'numerics' | 'unevaluated' | 'items'
 >;
 
-/** Reads the metadata of a checkpoint without its tensors. @throws FileError as loadCheckpoint */
+/**
+ * Reads the metadata of a checkpoint without its tensors.
+ * @throws FileError as loadCheckpoint
+ * @example
+ * const { step, config } = await readCheckpointHeader('runs/digits/checkpoints/checkpoint_1.safetensors');
+ * step; // 5
+ * (await resolveConfig(config, 'checkpoint_1')).data.dataset; // 'DIGITS'
+ */
 export async function readCheckpointHeader(path: string): Promise<CheckpointHeader> {
   checkArgument('readCheckpointHeader', 'path', path, kinds.path);
   return headerOf(path, (await readSafetensorsHeader(path)).metadata);
@@ -223,7 +240,14 @@ function unevaluatedOf(path: string, step: number, text: string | undefined): Tr
   return Object.fromEntries(stepFigures.map((name) => [name, figures?.[name]])) as unknown as TrainingStep;
 }
 
-/** Reads a rectiflow checkpoint. @throws FileError for a file that is missing, damaged or of another kind */
+/**
+ * Reads a rectiflow checkpoint.
+ * @throws FileError for a file that is missing, damaged or of another kind
+ * @example
+ * const checkpoint = await loadCheckpoint('runs/digits/checkpoints/checkpoint_1.safetensors');
+ * checkpoint.step; // 5
+ * checkpoint.ema.get('convIn.weight').shape; // [8, 3, 3, 1]
+ */
 export async function loadCheckpoint(path: string): Promise<Checkpoint> {
   checkArgument('loadCheckpoint', 'path', path, kinds.path);
   const { metadata, tensors } = await readSafetensors(path);

@@ -38,6 +38,11 @@ const optionKinds: OptionKinds<ConvertOptions> = {
 /**
  * Converts a file.
  * @throws UsageError for other extensions, FileError for a file that is damaged or of another network
+ * @example
+ * const { kind } = await convert('runs/digits/checkpoints/checkpoint_1.safetensors', 'checkpoint_1.pth');
+ * kind; // 'official'
+ * await convert('checkpoint_1.pth', 'again.safetensors', { config: await loadConfig('runs/digits/config.json') });
+ * (await readCheckpointHeader('again.safetensors')).step; // 5
  */
 export async function convert(from: string, to: string, options: ConvertOptions = {}): Promise<Conversion> {
   checkArguments('convert', { from: [from, kinds.path], to: [to, kinds.path] });

@@ -10,7 +10,12 @@ import { asFileError } from '../../io/file.ts';
 /** Matches checkpoint_10.safetensors, checkpoint-10.pth, ...; the first group is the number. */
 const pattern = /^checkpoint[-_](\d{1,15})\.(?:safetensors|pth)$/;
 
-/** The path of a checkpoint. @throws FileError for a folder, no match, or two matches that differ in spelling only */
+/**
+ * The path of a checkpoint.
+ * @throws FileError for a folder, no match, or two matches that differ in spelling only
+ * @example
+ * findCheckpoint('runs/digits/checkpoints/checkpoint-1.pth'); // 'runs/digits/checkpoints/checkpoint_1.safetensors'
+ */
 export function findCheckpoint(reference: string): string {
   checkArgument('findCheckpoint', 'reference', reference, kinds.path);
   if (existsSync(reference)) {

@@ -28,7 +28,15 @@ export interface FileSummary {
   notFinite?: NotFinite;
 }
 
-/** @throws FileError for a file that is missing or damaged */
+/**
+ * Lists the tensors of a checkpoint, of a .pth or of any safetensors file, and its values that are not tensors.
+ * @throws FileError for a file that is missing or damaged
+ * @example
+ * const { kind, step, tensors } = await inspectFile('runs/digits/checkpoints/checkpoint_1.safetensors');
+ * kind; // 'checkpoint of rectiflow'
+ * step; // 5
+ * tensors.find(({ name }) => name === 'model.convIn.weight').shape; // [8, 3, 3, 1]
+ */
 export async function inspectFile(path: string): Promise<FileSummary> {
   checkArgument('inspectFile', 'path', path, kinds.path);
   if (extname(path) !== '.safetensors') return inspectTree(path);
@@ -87,7 +95,13 @@ export interface ModelSummary {
   tensors: TensorLine[];
 }
 
-/** The tensors of a configuration's network. */
+/**
+ * The tensors of a configuration's network and the number of its parameters; nothing is allocated.
+ * @example
+ * const { parameters, tensors } = inspectModel(await loadConfig('digits'));
+ * parameters; // 748737
+ * tensors[0].name; // 'time1.weight'
+ */
 export function inspectModel(config: Config): ModelSummary;
 export function inspectModel(config: Config, ...extra: unknown[]): ModelSummary {
   refuseExtra('inspectModel', extra);

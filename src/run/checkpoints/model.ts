@@ -114,7 +114,15 @@ export function requireMemory(config: Config, device: Device, use: Use): void {
     );
 }
 
-/** A newly initialised network, which the caller owns. @throws DeviceError if this machine lacks the memory for it */
+/**
+ * A newly initialised network, which the caller owns.
+ * @throws DeviceError if this machine lacks the memory for it
+ * @example
+ * const config = await loadConfig('digits', { model: { nf: 8 } });
+ * const model = buildModel(config, await openDevice('cpu'));
+ * model.convIn.weight.shape; // [8, 3, 3, 1]
+ * model.dispose();
+ */
 export function buildModel(config: Config, device: Device): UNet {
   requireConfig('buildModel', config);
   checkArgument('buildModel', 'device', device, runOptions.device);

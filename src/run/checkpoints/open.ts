@@ -90,7 +90,18 @@ const loadOptions: OptionKinds<LoadModelOptions> = {
   weights: oneOf(['ema', 'raw']),
 };
 
-/** Builds the network of a configuration with the weights of a checkpoint. The caller owns it. */
+/**
+ * Builds the network of a configuration with the weights of a checkpoint. The caller owns it.
+ * @param reference a checkpoint of rectiflow or of the official code, by path or in a spelling that findCheckpoint knows
+ * @throws FileError for a file that is missing, damaged, not finite or of another network; DeviceError if this machine lacks the memory
+ * @example
+ * const checkpoint = 'runs/digits/checkpoints/checkpoint_1.safetensors';
+ * const config = await loadConfig('runs/digits/config.json');
+ * const { model } = await loadModel(checkpoint, config, { device: await openDevice('cpu'), weights: 'ema' });
+ * const velocity = networkVelocity(model.eval());
+ * velocity(randn([2, 8, 8, 1], { seed: 1 }), tensor([0.1, 0.9])).shape; // [2, 8, 8, 1]
+ * model.dispose();
+ */
 export async function loadModel(
   reference: string,
   config: Config,

@@ -28,7 +28,12 @@ const extensions = ['.json', '.ts', '.mts', '.js', '.mjs'];
 // import.meta.url.
 const presetFolder = () => fileURLToPath(new URL('../../../configs/', import.meta.url));
 
-/** Names of the presets of this package, as `--config` takes them. */
+/**
+ * Names of the presets of this package, as `--config` takes them.
+ * @example
+ * presetNames().includes('digits'); // true
+ * presetNames().filter((name) => name.endsWith('cifar10_rf_gaussian_ddpmpp')).length; // 1
+ */
 export function presetNames(): string[] {
   return readdirSync(presetFolder(), { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
@@ -54,6 +59,10 @@ export async function describePreset(name: string): Promise<string> {
  * keeps its value
  * @param notice reports an existing Python file, which is not read, and keys without effect
  * @throws ConfigError for an unknown name or an invalid configuration, FileError for a file that cannot be read
+ * @example
+ * const config = await loadConfig('digits', { model: { nf: 8 }, training: { batch_size: 16 } });
+ * config.model.nf; // 8
+ * config.data.image_size; // 8
  */
 export async function loadConfig(
   reference: string,
@@ -79,7 +88,16 @@ export async function loadConfig(
   return config;
 }
 
-/** Validates a configuration from data, such as a checkpoint. Missing keys take the values of the preset base. */
+/**
+ * Validates a configuration from data, such as a checkpoint. Missing keys take the values of the preset base.
+ * @param origin name of the source in errors
+ * @throws ConfigError that lists every problem
+ * @example
+ * const raw = JSON.parse('{ "data": { "dataset": "DIGITS", "image_size": 8, "num_channels": 1 } }');
+ * const config = await resolveConfig(raw, 'my.json');
+ * config.data.image_size; // 8
+ * config.training.batch_size; // 128
+ */
 export async function resolveConfig(raw: unknown, origin: string): Promise<Config> {
   checkArgument('resolveConfig', 'origin', origin, kinds.text);
   if (!isTree(raw)) throw new ConfigError(`the configuration in ${origin} is not a table of keys`);

@@ -37,7 +37,17 @@ const optionKinds: OptionKinds<EvaluateStraightnessOptions> = {
   onProgress: runOptions.onProgress,
 };
 
-/** Evaluates the weights that `model` holds now, over eval.straightness_samples paths. */
+/**
+ * Straightness of the weights that `model` holds now, over eval.straightness_samples paths.
+ * @throws NonFiniteError for paths that are not finite; the signal's reason when aborted
+ * @example
+ * const device = await openDevice('cpu');
+ * const config = await loadConfig('runs/digits/config.json');
+ * const { model } = await loadModel('runs/digits/checkpoints/checkpoint_1.safetensors', config, { device });
+ * const { straightness, perStep } = await evaluateStraightness(model, config, { device, steps: 10 });
+ * straightness >= 0; // true
+ * perStep.length; // 10
+ */
 export async function evaluateStraightness(
   model: UNet,
   config: Config,

@@ -68,6 +68,12 @@ const openOptions: OptionKinds<OpenOptions> = { device: runOptions.device, onNot
  * Opens the feature network that eval.features selects.
  * @throws FileError for weights that cannot be read or downloaded, naming their source; ConfigError for a classifier of
  * other images
+ * @example
+ * const config = await loadConfig('digits', { eval: { features: 'pixels' } });
+ * const network = await openFeatures(config, { device: await openDevice('cpu') });
+ * const { features } = await network.extract(new Uint8Array(2 * 64).fill(255), [2, 8, 8, 1]);
+ * features.columns; // 64
+ * network[Symbol.dispose]();
  */
 export async function openFeatures(config: Config, options: OpenOptions): Promise<FeatureNetwork> {
   requireConfig('openFeatures', config);
@@ -143,7 +149,14 @@ function columnsOf({ features, logits }: Features): string {
   return `features of ${features.columns} columns, ${logits ? `${logits.columns} classes` : 'no classes'}`;
 }
 
-/** Collects the feature rows of several batches. */
+/**
+ * Collects the feature rows of several batches.
+ * @example
+ * const collector = new FeatureCollector();
+ * collector.add({ features: { values: Float32Array.of(1, 2), rows: 1, columns: 2 } });
+ * collector.add({ features: { values: Float32Array.of(3, 4), rows: 1, columns: 2 } });
+ * collector.all().features; // { values: [1, 2, 3, 4], rows: 2, columns: 2 }
+ */
 export class FeatureCollector {
   private readonly batches: Features[] = [];
 

@@ -30,7 +30,15 @@ const optionKinds: OptionKinds<EvalOptions> = {
   onRow: kinds.callback,
 };
 
-/** Evaluates snapshots. @throws FileError if there is none in the range, or if one is damaged or of another network */
+/**
+ * Evaluates the snapshots of a run as the keys of `eval` say: scores of samples, loss, bits per dimension, straightness.
+ * @throws FileError if there is none in the range, or if one is damaged or of another network
+ * @example
+ * const config = await loadConfig('runs/digits/config.json', { eval: { enable_sampling: true } });
+ * const [row] = await evaluateSnapshots(config, { workdir: 'runs/digits', device: await openDevice('cpu') });
+ * row.name; // 'checkpoint_1'
+ * row.scores.frechetDistance > 0; // true
+ */
 export async function evaluateSnapshots(config: Config, options: EvalOptions): Promise<EvalRow[]> {
   requireConfig('evaluateSnapshots', config);
   const checked = checkOptions('evaluateSnapshots', options, optionKinds, ['workdir', 'device']);

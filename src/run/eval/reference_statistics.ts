@@ -46,6 +46,13 @@ const optionKinds: OptionKinds<StatisticsOptions> = runOptions;
 /**
  * Statistics of the training part of the configuration's data set.
  * @throws FileError for a damaged file or missing data, ConfigError for statistics of other features
+ * @example
+ * const device = await openDevice('cpu');
+ * const config = await loadConfig('digits', { eval: { features: 'pixels' } });
+ * const network = await openFeatures(config, { device });
+ * const { gaussian } = await dataStatistics(config, network, { device });
+ * gaussian.count; // 1400
+ * gaussian.mean.length; // 64
  */
 export async function dataStatistics(
   config: Config,

@@ -35,7 +35,20 @@ const statisticsKind = kind('the statistics of dataStatistics()', (value) => {
   return kinds.object.accepts(value) && typeof (value as FoundStatistics).path === 'string';
 });
 
-/** Computes the scores of samples. @throws ValueError for features of different widths, or for a single sample */
+/**
+ * Computes the scores of samples against the statistics of a data set: Frechet and kernel distance, precision, recall and, with
+ * logits, the Inception score.
+ * @throws ValueError for features of different widths, or for a single sample
+ * @example
+ * const device = await openDevice('cpu');
+ * const config = await loadConfig('digits', { eval: { features: 'pixels' } });
+ * const network = await openFeatures(config, { device });
+ * const heldOut = await loadDataset(config, 'heldOut');
+ * const pixels = await heldOut.load(Int32Array.from({ length: 397 }, (_, i) => i));
+ * const features = await network.extract(pixels, [397, 8, 8, 1]);
+ * const scores = scoreFeatures(network.name, features, await dataStatistics(config, network, { device }));
+ * scores.frechetDistance; // 0.0972
+ */
 export function scoreFeatures(name: string, vectors: Features, data: FoundStatistics): Scores {
   checkArguments('scoreFeatures', { name: [name, kinds.text], data: [data, statisticsKind] });
   checkStatistics('scoreFeatures', data.gaussian);

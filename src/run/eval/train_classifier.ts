@@ -85,6 +85,15 @@ const optionKinds: OptionKinds<ClassifierOptions> = {
  * Trains a classifier and writes it to `out`.
  * @throws ConfigError for a data set without labels, FileError for data that cannot be read or a file that cannot be
  * written
+ * @example
+ * const config = await loadConfig('digits');
+ * const { accuracy, classes } = await trainClassifier(config, {
+ *   device: await openDevice('cpu'),
+ *   out: 'classifier.safetensors',
+ *   steps: 10,
+ * });
+ * classes; // 10
+ * accuracy > 0.1; // true
  */
 export async function trainClassifier(config: Config, options: ClassifierOptions): Promise<TrainedClassifier> {
   requireConfig('trainClassifier', config);

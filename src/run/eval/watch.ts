@@ -40,6 +40,12 @@ const optionKinds: OptionKinds<WatchOptions> = {
  * its turn. The best so far is recorded in <eval folder>/best.json.
  * @returns the latest results of each snapshot; empty if none appeared
  * @throws FileError for a snapshot that is damaged or of another network
+ * @example
+ * const config = await loadConfig('runs/digits/config.json', { eval: { enable_loss: true } });
+ * const device = await openDevice('cpu');
+ * // Waits this long for the next snapshot of a run in progress.
+ * const rows = await watchSnapshots(config, { workdir: 'runs/digits', device, timeoutMinutes: 0 });
+ * rows.map(({ name }) => name); // ['checkpoint_1']
  */
 export async function watchSnapshots(config: Config, options: WatchOptions): Promise<EvalRow[]> {
   requireConfig('watchSnapshots', config);

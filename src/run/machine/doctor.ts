@@ -26,7 +26,14 @@ export interface Finding {
   remedy?: string;
 }
 
-/** Examines this machine. @returns the findings in the order in which `doctor` prints them */
+/**
+ * Examines this machine: compilers, devices, libraries, the cache of kernels. It changes nothing.
+ * @returns the findings in the order in which `doctor` prints them
+ * @example
+ * const findings = await examine();
+ * findings[0].what; // 'rectiflow'
+ * for (const { what, state, remedy } of findings) if (state === 'missing') console.log(what, remedy);
+ */
 export async function examine(): Promise<Finding[]> {
   const module = await wasm();
   // What the device cpu lacks is only a note while wasm can replace it.

@@ -43,7 +43,13 @@ export async function useNamedTuning(): Promise<string | undefined> {
   return path;
 }
 
-/** Chooses convolution algorithms by a table that `rectiflow tune` wrote, from now on. @throws FileError naming what is wrong with it */
+/**
+ * Chooses convolution algorithms by a table that `rectiflow tune` wrote, from now on.
+ * @throws FileError naming what is wrong with it
+ * @example
+ * // `rectiflow tune --out tuning.json` wrote it on this machine.
+ * await useTuningFile('tuning.json'); // undefined
+ */
 export async function useTuningFile(path: string): Promise<void> {
   checkArgument('useTuningFile', 'path', path, kinds.path);
   useTuning(await readTuning(path));

@@ -118,6 +118,12 @@ function checkFlow({ name, folder, checkpoint, source, distilledTo, config }: Re
  * @param config how they are measured: seed, data set, eval and sampling
  * @throws FileError for a flow with neither checkpoint nor log; ConfigError if the samples would take longer than the
  * budget; the signal's reason when aborted
+ * @example
+ * const { flows, config, run } = await reportedFlows('runs/digits');
+ * const device = await openDevice('cpu');
+ * const { path, figures } = await reportFlows(flows, config, { workdir: 'runs/digits', device, run, samples: 4 });
+ * path; // 'runs/digits/report.html'
+ * figures.stages.map(({ name, steps }) => [name, steps]); // [['rectified flow', 5]]
  */
 export async function reportFlows(
   flows: readonly ReportedFlow[],

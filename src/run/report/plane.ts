@@ -67,6 +67,16 @@ const flowsKind = listOf(
  * Writes the report.
  * @returns the contents of report.json, where `fd` is the energy distance between the data and as many samples
  * @throws FileError for a folder that cannot be written; the signal's reason when aborted
+ * @example
+ * const network = new MLP([3, 32, 2]);
+ * const velocity = (x, t) => network.forward(concat([x, reshape(t, [-1, 1])], 1));
+ * const figures = await reportPlane([{ name: 'untrained', velocity, steps: 0 }], {
+ *   out: 'report',
+ *   title: 'Two moons',
+ *   data: samplePoints('two_moons', 100, 1),
+ *   device: await openDevice('cpu'),
+ * });
+ * Object.keys(figures.stages[0].fd); // ['1', '2', '4', '10', '100', 'rk45']
  */
 export async function reportPlane(flows: readonly PlaneFlow[], options: PlaneReportOptions): Promise<ReportFigures> {
   checkArgument('reportPlane', 'flows', flows, flowsKind);

@@ -26,7 +26,9 @@ export const MOST_COMPARED = 24;
  * Compares runs, and the flows of chains, by what they wrote into their folders.
  * @throws FileError for a folder that is not a run's, and for a page that cannot be written; ValueError for too many runs
  * @example
- * const { keys } = await compareRuns(['runs/a', 'runs/b'], { out: 'compare.html' });
+ * const { runs, keys } = await compareRuns(['runs/digits', 'runs/faster'], { out: 'compare.html', csv: 'compare.csv' });
+ * runs.map(({ name }) => name); // ['digits', 'faster']
+ * keys; // [{ path: 'optim.lr', values: [0.002, 0.02] }]
  */
 export async function compareRuns(folders: readonly string[], options: CompareOptions): Promise<Comparison> {
   checkArgument('compareRuns', 'folders', folders, listOf(kinds.path, 'paths'));

@@ -39,6 +39,10 @@ const MOST_FILES = 20_000;
 /**
  * The runs in a folder, or the folder itself if it is one; a chain comes before its stages.
  * @throws FileError if the folder cannot be read
+ * @example
+ * const [run] = await listRuns('runs/digits');
+ * const { name, state, steps, total } = run;
+ * ({ name, state, steps, total }); // { name: 'digits', state: 'done', steps: 5, total: 5 }
  */
 export async function listRuns(folder: string): Promise<RunSummary[]> {
   checkArgument('listRuns', 'folder', folder, kinds.path);

@@ -33,6 +33,9 @@ const optionKinds: OptionKinds<ExaminePairsOptions> = {
  * Checks the pairs below `root`.
  * @returns one finding per check
  * @throws FileError if the root or the data set cannot be read
+ * @example
+ * const findings = await examinePairs('pairs');
+ * findings.filter(({ state }) => state === 'broken'); // []
  */
 export async function examinePairs(root: string, options: ExaminePairsOptions = {}): Promise<PairFinding[]> {
   checkArgument('examinePairs', 'root', root, kinds.path);

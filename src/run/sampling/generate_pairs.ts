@@ -66,6 +66,17 @@ const optionKinds: OptionKinds<GenerateOptions> = {
  * @throws FileError if the folder already holds all pairs (unless `complete` is 'keep'), is in use or cannot be
  * written; ConfigError if it holds pairs of another teacher, sampler or configuration, naming the differences, or if
  * the data set has fewer images
+ * @example
+ * const config = await loadConfig('runs/digits/config.json', {
+ *   reflow: {
+ *     last_flow_ckpt: 'runs/digits/checkpoints/checkpoint_1.safetensors',
+ *     data_root: 'my_pairs',
+ *     total_number_of_samples: 16,
+ *   },
+ *   sampling: { use_ode_sampler: 'euler', sample_N: 4 },
+ * });
+ * const { folder, count, nfe } = await generatePairs(config, { device: await openDevice('cpu') });
+ * ({ folder, count, nfe }); // { folder: 'my_pairs/42', count: 16, nfe: 4 }
  */
 export async function generatePairs(config: Config, options: GenerateOptions): Promise<GeneratedPairs> {
   requireConfig('generatePairs', config);

@@ -77,6 +77,11 @@ function requireNoImages(folder: string): void {
  * The writer for a path. Call it before sampling, so that a wrong name fails early.
  * @param grid layout of a .png; other files have none
  * @throws UsageError for other extensions, and for a layout of a file that has none
+ * @example
+ * const config = await loadConfig('digits');
+ * const write = sampleWriter('samples.png', { columns: 4 });
+ * await write('samples.png', new Float32Array(8 * 64), [8, 8, 8, 1], config);
+ * (await readPng('samples.png')).width; // 42
  */
 export function sampleWriter(path: string, grid: GridOptions = {}): Writer {
   checkArgument('sampleWriter', 'path', path, kinds.path);
@@ -112,6 +117,12 @@ export async function requireSamplesWritable(path: string): Promise<void> {
  * Reads start points from a floating-point .npy file [N, C, H, W].
  * @returns f32 [N, H, W, C]
  * @throws FileError for integers, another shape, or values that are not finite in f32
+ * @example
+ * const config = await loadConfig('digits');
+ * await writeNpy('latents.npy', { shape: [2, 1, 8, 8], dtype: 'f32', data: new Float32Array(128) });
+ * const { count, data } = await readLatents('latents.npy', config);
+ * count; // 2
+ * data.length; // 128
  */
 export async function readLatents(path: string, config: Config): Promise<{ count: number; data: Float32Array }> {
   checkArgument('readLatents', 'path', path, kinds.path);

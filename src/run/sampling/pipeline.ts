@@ -56,9 +56,12 @@ interface Loaded {
 /**
  * A trained flow with its network on a device.
  * @example
- * const pipeline = await Pipeline.load('runs/digits');
- * const { pixels, shape } = await pipeline.sample({ count: 16, seed: 1, sampler: 'euler', steps: 10 });
+ * const pipeline = await Pipeline.load('runs/digits', { device: await openDevice('cpu') });
+ * const { pixels, shape, nfe } = await pipeline.sample({ count: 16, seed: 1, sampler: 'euler', steps: 10 });
+ * shape; // [16, 8, 8, 1]
+ * nfe; // 10
  * await writePng('digits.png', imageGrid(pixels, shape));
+ * pipeline.dispose();
  */
 export class Pipeline {
   /** Path of the file. */

@@ -80,6 +80,13 @@ const loadingKinds: OptionKinds<LoadingRequest> = {
  * Samples images from a checkpoint.
  * @param reference a checkpoint of any kind
  * @throws FileError for weights that do not fit the configuration, ShapeError for latents that do not
+ * @example
+ * const config = await loadConfig('runs/digits/config.json');
+ * const device = await openDevice('cpu');
+ * const checkpoint = 'runs/digits/checkpoints/checkpoint_1.safetensors';
+ * const { images, shape } = await sampleFromCheckpoint(checkpoint, config, { num: 4, seed: 1, steps: 10, device });
+ * shape; // [4, 8, 8, 1]
+ * images.length; // 256
  */
 export async function sampleFromCheckpoint(
   reference: string,
@@ -124,7 +131,17 @@ function requireRoom(num: number, config: Config): void {
     throw new DeviceError(`${num} images need ${megabytes(needed)}, the machine has ${megabytes(there)}; sample fewer`);
 }
 
-/** Samples from the weights that `model` holds now, in as many parts as the memory budget requires. */
+/**
+ * Samples from the weights that `model` holds now, in as many parts as the memory budget requires.
+ * @throws ShapeError for latents that do not fit; NonFiniteError for samples that are not finite; the signal's reason when aborted
+ * @example
+ * const config = await loadConfig('digits', { model: { nf: 8 } });
+ * const device = await openDevice('cpu');
+ * const model = buildModel(config, device);
+ * const { shape, nfe } = await sampleModel(model, config, { num: 4, seed: 1, solver: 'heun', steps: 5, device });
+ * shape; // [4, 8, 8, 1]
+ * nfe; // 10
+ */
 export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
   checkArgument('sampleModel', 'model', model, unetKind);
   requireConfig('sampleModel', config);

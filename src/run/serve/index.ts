@@ -72,6 +72,15 @@ const serveOptions: OptionKinds<ServeOptions> = {
  * @returns a running server
  * @throws ValueError for a host or port on which this machine cannot listen; FileError for weights that do not fit the
  * configuration; the signal's reason if aborted before the server is ready
+ * @example
+ * const config = await loadConfig('runs/digits/config.json');
+ * const checkpoint = 'runs/digits/checkpoints/checkpoint_1.safetensors';
+ * const server = await serveSamples(checkpoint, config, { device: await openDevice('cpu'), port: 0 });
+ * const body = JSON.stringify({ count: 4, seed: 1, steps: 10, sampler: 'euler' });
+ * const headers = { 'content-type': 'application/json' };
+ * const answer = await fetch(`${server.url}/sample`, { method: 'POST', headers, body });
+ * answer.headers.get('content-type'); // 'image/png'
+ * await server.close();
  */
 export async function serveSamples(reference: string, config: Config, options: ServeOptions): Promise<SampleServer> {
   checkArgument('serveSamples', 'reference', reference, kinds.path);

@@ -51,7 +51,19 @@ const optionKinds: OptionKinds<EvaluateOptions> = {
   onProgress: runOptions.onProgress,
 };
 
-/** Evaluates the weights that `model` holds now. */
+/**
+ * The training loss of the weights that `model` holds now over images of a data set. Noise and time depend on the number of the image
+ * alone, so two evaluations of one model give the same bits.
+ * @throws FileError for images that cannot be read; the signal's reason when aborted
+ * @example
+ * const device = await openDevice('cpu');
+ * const config = await loadConfig('runs/digits/config.json');
+ * const { model } = await loadModel('runs/digits/checkpoints/checkpoint_1.safetensors', config, { device });
+ * const heldOut = await loadDataset(config, 'heldOut');
+ * const { loss, images } = await evaluationLoss(model, heldOut, config, { device, batchSize: 16, images: 32 });
+ * images; // 32
+ * loss > 0; // true
+ */
 export async function evaluationLoss(
   model: UNet,
   dataset: ImageDataset,

@@ -36,8 +36,15 @@ const optionKinds: OptionKinds<ReflowOptions> = { ...trainingOptions, partial: k
 
 /**
  * Trains a student of the flow in reflow.last_flow_ckpt, or resumes an interrupted run.
- * @throws as runTask; ConfigError for a loss that the schedule or data do not support; FileError for weights, pairs or
+ * @throws as train; ConfigError for a loss that the schedule or data do not support; FileError for weights, pairs or
  * a checkpoint that cannot be read, and for pairs that fail the checks
+ * @example
+ * const config = await loadConfig('runs/digits/config.json', {
+ *   reflow: { last_flow_ckpt: 'runs/digits/checkpoints/checkpoint_1.safetensors', data_root: 'pairs' },
+ * });
+ * const { steps, checkpoint } = await trainReflow(config, { workdir: 'runs/straight', device: await openDevice('cpu') });
+ * steps; // 5
+ * checkpoint; // 'runs/straight/checkpoints/checkpoint_1.safetensors'
  */
 export async function trainReflow(config: Config, options: ReflowOptions): Promise<TrainResult> {
   requireConfig('trainReflow', config);
