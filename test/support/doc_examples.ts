@@ -1,5 +1,6 @@
-// The examples in docstrings: where they are, and what they give. A line of an example that ends in a comment states the value of
-// its expression: `square(tensor([1, 2])); // [1, 4]`.
+// The examples in docstrings: where they are, whether their types are right, and what they give. A line of an example that ends in a
+// comment states the value of its expression: `square(tensor([1, 2])); // [1, 4]`. Names of every entry point of the package can be
+// used without an import.
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
@@ -13,78 +14,156 @@ export interface DocExample {
   code: string;
 }
 
-export interface PublicFunction {
+/** A function or a class that an entry point exports. */
+export interface PublicName {
   entry: string;
   name: string;
+  /** Whether only its type is exported, so that a program cannot name its value. */
+  typeOnly: boolean;
 }
 
-/** The public functions of entry points, and the examples of all that they export. @param entries paths below src */
-export function readExamples(entries: readonly string[]): { functions: PublicFunction[]; examples: DocExample[] } {
+export interface Documented {
+  names: PublicName[];
+  examples: DocExample[];
+  /** What is wrong with the types of examples, by example. */
+  faults: string[];
+}
+
+/** The public functions and classes of entry points, and the examples of all that they export. @param entries paths below src */
+export function readExamples(entries: readonly string[]): Documented {
   const files = entries.map((entry) => join(root, 'src', entry));
   const { options } = ts.convertCompilerOptionsFromJson(
     ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile).config.compilerOptions,
     root,
   );
-  const program = ts.createProgram(files, { ...options, skipLibCheck: true });
+  // Examples are JavaScript: parameters have no types.
+  const loose = { ...options, strict: false, noUnusedLocals: false, noUnusedParameters: false };
+  const program = ts.createProgram(files, loose);
   const checker = program.getTypeChecker();
-  const functions: PublicFunction[] = [];
+  const names: PublicName[] = [];
   const examples: DocExample[] = [];
+  const values = new Map<string, string[]>();
   entries.forEach((entry, i) => {
     const module = checker.getSymbolAtLocation(program.getSourceFile(files[i]) as ts.SourceFile) as ts.Symbol;
     for (const exported of checker.getExportsOfModule(module)) {
       const symbol = exported.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(exported) : exported;
       const { name } = exported;
+      const typeOnly = exported.declarations?.some(ts.isTypeOnlyExportDeclaration) ?? false;
+      if (symbol.flags & ts.SymbolFlags.Value && !typeOnly) values.set(entry, [...(values.get(entry) ?? []), name]);
       const isValue = symbol.flags & (ts.SymbolFlags.Function | ts.SymbolFlags.Variable);
-      if (isValue && checker.getTypeOfSymbol(symbol).getCallSignatures().length > 0) functions.push({ entry, name });
+      const isCalled = isValue && checker.getTypeOfSymbol(symbol).getCallSignatures().length > 0;
+      if (isCalled || symbol.flags & ts.SymbolFlags.Class) names.push({ entry, name, typeOnly });
       for (const tag of symbol.getJsDocTags(checker))
         if (tag.name === 'example')
           examples.push({ entry, name, code: ts.displayPartsToString(tag.text).replace(/^```\w*\n|\n```$/g, '') });
     }
   });
-  return { functions, examples };
+  return { names, examples, faults: typeFaults(program, loose, values, examples) };
 }
 
-/** A statement that states its value, or any other one. */
-export interface Step {
+/** Checks the types of all examples in one file, which exists in memory. @param values what each entry point exports */
+function typeFaults(
+  program: ts.Program,
+  options: ts.CompilerOptions,
+  values: ReadonlyMap<string, readonly string[]>,
+  examples: readonly DocExample[],
+): string[] {
+  const path = join(root, 'src', '.doc_examples.ts');
+  const imports = Array.from(values, ([entry, names]) => `import { ${names.join(', ')} } from './${entry}';`);
+  const parts = examples.map(({ code }, i) => `export async function example${i}() {\n${asBody(code)}\n}\n`);
+  const head = `${imports.join('\n')}\n`;
+  const text = head + parts.join('');
+  const host = ts.createCompilerHost(options);
+  const getSourceFile = host.getSourceFile.bind(host);
+  host.getSourceFile = (name, ...rest) =>
+    name === path
+      ? ts.createSourceFile(name, text, ts.ScriptTarget.Latest, true)
+      : (program.getSourceFile(name) ?? getSourceFile(name, ...rest));
+  const fileExists = host.fileExists.bind(host);
+  host.fileExists = (name) => name === path || fileExists(name);
+  const all = ts.createProgram([...program.getRootFileNames(), path], options, host, program);
+  const file = all.getSourceFile(path);
+  return [...all.getSyntacticDiagnostics(file), ...all.getSemanticDiagnostics(file)].map(
+    ({ start = 0, messageText }) => {
+      let at = head.length;
+      const example = examples.find((_, i) => {
+        at += parts[i].length;
+        return start < at;
+      });
+      return `${example?.entry} ${example?.name}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
+    },
+  );
+}
+
+/** A part of an example that states its value. */
+export interface Stated {
+  start: number;
+  end: number;
+  /** Text of the expression. */
   text: string;
-  stated?: string;
+  stated: string;
 }
 
-/** The statements of an example. */
-export function stepsOf(code: string): Step[] {
-  const file = ts.createSourceFile('example.ts', code, ts.ScriptTarget.Latest, true);
-  return file.statements.map((statement) => {
-    const [, stated] = /^[ \t]*\/\/ (.*)/.exec(code.slice(statement.end)) ?? [];
-    if (!ts.isExpressionStatement(statement)) return { text: statement.getText() };
-    return { text: statement.expression.getText(), stated };
-  });
+/** The expressions that state a value, those in blocks included; those in functions are not. */
+export function statedIn(code: string): Stated[] {
+  const found: Stated[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isExpressionStatement(node)) {
+      const [, stated] = /^[ \t]*\/\/ (.*)/.exec(code.slice(node.end)) ?? [];
+      const text = node.expression.getText();
+      if (stated !== undefined) found.push({ start: node.getStart(), end: node.end, text, stated });
+    } else if (!ts.isFunctionLike(node)) ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile('example.ts', code, ts.ScriptTarget.Latest, true));
+  return found;
 }
 
-/** Runs an example. @param scope names that it may use @param compare receives each stated value and what it is */
+/** The example as the body of an asynchronous function: static imports become dynamic ones. */
+function asBody(code: string, load = 'import'): string {
+  return code
+    .replace(/^import \{ (.*) \} from (.*);$/gm, (_, names, from) => `const { ${names} } = await ${load}(${from});`)
+    .replace(/^import (\w+) from (.*);$/gm, (_, name, from) => `const { default: ${name} } = await ${load}(${from});`);
+}
+
+/**
+ * Runs an example.
+ * @param scope names that it may use
+ * @param compare receives each stated value and what it is
+ * @throws Error if a line that states a value did not run
+ */
 export async function runExample(
   code: string,
   scope: Record<string, unknown>,
   compare: (value: unknown, stated: string, text: string) => void,
 ): Promise<void> {
-  const body = stepsOf(code).map(({ text, stated }) =>
-    stated === undefined ? `${text};` : `await __compare(${text}, ${JSON.stringify(stated)}, ${JSON.stringify(text)});`,
-  );
+  const steps = statedIn(code);
+  const left = new Set(steps);
+  let body = code;
+  for (const [i, { start, end, text }] of [...steps.entries()].reverse())
+    body = `${body.slice(0, start)}await __compare(${text}, ${i});${body.slice(end)}`;
   const names = Object.keys(scope);
   const AsyncFunction = (async () => {}).constructor as new (
     ...text: string[]
   ) => (...given: unknown[]) => Promise<void>;
-  const run = new AsyncFunction('__compare', ...names, body.join('\n'));
+  // The block lets an example use a name of the scope for a variable of its own.
+  const run = new AsyncFunction('__compare', '__import', ...names, `{\n${asBody(body, '__import')}\n}`);
   await run(
-    async (value: unknown, stated: string, text: string) => compare(plain(await value), stated, text),
+    async (value: unknown, i: number) => {
+      left.delete(steps[i]);
+      compare(plain(await value), steps[i].stated, steps[i].text);
+    },
+    (from: string) => import(from),
     ...names.map((name) => scope[name]),
   );
+  for (const { text } of left) throw new Error(`${text} did not run`);
 }
 
-/** The value as nested arrays, numbers and booleans. */
+/** The value as nested arrays, objects, numbers and booleans. */
 export function plain(value: unknown): unknown {
   if (Tensor.is(value)) return nest([...value.dataSync()], value.shape, value.dtype === 'bool');
   if (ArrayBuffer.isView(value)) return [...(value as Float32Array)];
-  if (Array.isArray(value)) return value.map(plain);
+  if (Array.isArray(value)) return Array.from(value, plain);
+  if (value instanceof Map) return plain(Object.fromEntries(value));
   if (typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype)
     return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, plain(one)]));
   return value;
