@@ -2,8 +2,10 @@
 // Rectified Flow: the public names of `rectiflow/flow`.
 export { Draw, type DrawnBy, type DrawSource, type NoiseOptions, type TimeOptions } from './draw.ts';
 export { energyDistance } from './energy_distance.ts';
+export { type ConditionedVelocity, type GuidanceOptions, guided } from './guided.ts';
 export { LIKELIHOOD_EPSILON, type Likelihood, type LikelihoodOptions, likelihood } from './likelihood.ts';
 export { type Distance, interpolate, type LossOptions, pseudoHuber, pseudoHubers, rectifiedFlowLoss } from './loss.ts';
+export { noisePredictionVelocity, stableDiffusionBetas } from './noise_prediction.ts';
 export { type PathStatistics, pathStatistics } from './path_statistics.ts';
 export {
   encode,
