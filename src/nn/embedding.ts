@@ -1,6 +1,15 @@
 // Time embeddings, and the noise scales by which the output may be divided. Labels are t * 999, as in the official
 // network.
-import { checkArgument, checkArguments, kind, kinds, refuseExtra, requireWhole } from '../arguments.ts';
+import {
+  checkArgument,
+  checkArguments,
+  checkOptions,
+  kind,
+  kinds,
+  type OptionKinds,
+  oneOf,
+  requireWhole,
+} from '../arguments.ts';
 import { cos, log, mul, sin } from '../kernels/elementwise.ts';
 import { sinusoids } from '../kernels/inner/flow_inputs.ts';
 import { concat, reshape } from '../kernels/movement.ts';
@@ -14,31 +23,44 @@ const dimKind = kind(
   (v) => kinds.int32Count.accepts(v) && (v as number) >= 4 && (v as number) % 2 === 0,
 );
 
+export interface SinusoidalOptions {
+  /** What is subtracted from dim / 2 in the exponent; default 1. Diffusers' `freq_shift`, 0 in Stable Diffusion. */
+  shift?: 0 | 1;
+  /** Whether the cosines come first; default false. Diffusers' `flip_sin_to_cos`, true in Stable Diffusion. */
+  cosineFirst?: boolean;
+}
+
+const sinusoidalOptions: OptionKinds<SinusoidalOptions> = { shift: oneOf([0, 1]), cosineFirst: kinds.boolean };
+
 /**
  * Sinusoidal embedding (Vaswani et al. 2017; Score SDE layers.py get_timestep_embedding):
- * [sin(t w), cos(t w)], w_i = 10000^(-i / (dim/2 - 1)), rounded as in the official code, where the exponent is a
- * product of float32 numbers.
+ * [sin(t w), cos(t w)], w_i = 10000^(-i / (dim/2 - shift)), rounded as in the official codes, which compute the exponent
+ * in float32: Score SDE for a shift of 1, diffusers for 0.
  * @param labels [N]
  * @param dim even and at least 4
  * @returns [N, dim]
  * @example
  * sinusoidalEmbedding(tensor([0, 1]), 4); // [[0, 0, 1, 1], [0.8415, 1e-4, 0.5403, 1]]
  */
-export function sinusoidalEmbedding(labels: Tensor, dim: number): Tensor;
-export function sinusoidalEmbedding(labels: Tensor, dim: number, ...extra: unknown[]): Tensor {
-  refuseExtra('sinusoidalEmbedding', extra);
+export function sinusoidalEmbedding(labels: Tensor, dim: number, options: SinusoidalOptions = {}): Tensor {
   requireTensor('sinusoidalEmbedding', labels, 'labels [N]');
   checkArgument('sinusoidalEmbedding', 'dim', dim, dimKind);
+  const checked = checkOptions('sinusoidalEmbedding', options, sinusoidalOptions);
+  const { shift = 1, cosineFirst = false } = checked;
   const half = dim / 2;
-  const frequencies = constant(`sinusoidal frequencies ${half}`, [1, half], labels.device, () =>
-    Float32Array.from({ length: half }, (_, i) =>
-      Math.exp(Math.fround(i * Math.fround(-Math.log(10000) / (half - 1)))),
-    ),
+  const frequencies = constant(`sinusoidal frequencies ${half} ${shift}`, [1, half], labels.device, () =>
+    Float32Array.from({ length: half }, (_, i) => Math.exp(exponentOf(i, half, shift))),
   );
-  const together = sinusoids(labels, frequencies);
+  const together = cosineFirst ? undefined : sinusoids(labels, frequencies);
   if (together) return together;
   const angles = mul(reshape(labels, [-1, 1]), frequencies);
-  return concat([sin(angles), cos(angles)], 1);
+  return concat(cosineFirst ? [cos(angles), sin(angles)] : [sin(angles), cos(angles)], 1);
+}
+
+/** ln w_i in float32: Score SDE multiplies i by a rounded factor, diffusers divides a rounded product. */
+function exponentOf(i: number, half: number, shift: 0 | 1): number {
+  const rate = -Math.log(10000);
+  return shift === 1 ? Math.fround(i * Math.fround(rate / (half - 1))) : Math.fround(Math.fround(rate * i) / half);
 }
 
 /**

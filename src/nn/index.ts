@@ -9,7 +9,15 @@ export { Combine } from './blocks/combine.ts';
 export type { BlockContext } from './blocks/context.ts';
 export { Downsample, Upsample } from './blocks/resampling.ts';
 export { ResidualBlock } from './blocks/residual.ts';
-export { FourierEmbedding, noiseScales, sinusoidalEmbedding } from './embedding.ts';
+export {
+  AutoencoderKL,
+  type AutoencoderKLOptions,
+  type LatentDistribution,
+  type TileOptions,
+} from './diffusers/autoencoder_kl.ts';
+export { CLIPTextModel, type CLIPTextOptions, type ClipActivation } from './diffusers/clip_text.ts';
+export { UNet2DCondition, type UNet2DConditionOptions } from './diffusers/unet2d_condition.ts';
+export { FourierEmbedding, noiseScales, type SinusoidalOptions, sinusoidalEmbedding } from './embedding.ts';
 export { Embedding } from './embedding_table.ts';
 export {
   type ForwardHook,
@@ -18,7 +26,7 @@ export {
   registerForwardPreHook,
 } from './hooks.ts';
 export { Initializer } from './init.ts';
-export { Conv2d, Dropout, type DropoutState, GroupNorm, Linear, MLP } from './layers.ts';
+export { Conv2d, Dropout, type DropoutState, GroupNorm, type GroupNormLayerOptions, Linear, MLP } from './layers.ts';
 export { Lion, type LionOptions } from './lion.ts';
 export { Module, type StateDict, type StateValues } from './module.ts';
 export { Muon, type MuonOptions } from './muon.ts';

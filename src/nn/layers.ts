@@ -1,5 +1,13 @@
 // The layers of the UNet and of small networks. Images are [N, H, W, C].
-import { checkArguments, describeValue, kinds, requireWhole, wholeNumbers } from '../arguments.ts';
+import {
+  checkArguments,
+  checkOptions,
+  describeValue,
+  kinds,
+  type OptionKinds,
+  requireWhole,
+  wholeNumbers,
+} from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { type Conv2dOptions, conv2d, conv2dOfParts } from '../kernels/conv/conv.ts';
 import { silu } from '../kernels/elementwise.ts';
@@ -75,8 +83,17 @@ export class Conv2d extends Module {
   }
 }
 
+export interface GroupNormLayerOptions {
+  /** Default min(C / 4, 32), as in the official network. */
+  groups?: number;
+  /** Added to the variance; default 1e-6. */
+  eps?: number;
+}
+
+const groupNormOptions: OptionKinds<GroupNormLayerOptions> = { groups: kinds.count, eps: kinds.notNegative };
+
 /**
- * Group normalisation with min(C / 4, 32) groups, as in the official network, and operations fused after it.
+ * Group normalisation, and operations fused after it.
  * @example
  * const layer = new GroupNorm(16);
  * layer.groups; // 4
@@ -88,12 +105,16 @@ export class GroupNorm extends Module {
   weight: Tensor;
   bias: Tensor;
   readonly groups: number;
+  readonly eps: number;
 
-  constructor(channels: number, init = new Initializer()) {
+  /** @throws ValueError unless the groups divide the channels */
+  constructor(channels: number, init = new Initializer(), options: GroupNormLayerOptions = {}) {
     super();
     requireWhole('GroupNorm channels', channels, 1);
     checkInitializer('GroupNorm', init);
-    this.groups = Math.max(1, Math.min(Math.floor(channels / 4), 32));
+    const { groups, eps = 1e-6 } = checkOptions('GroupNorm', options, groupNormOptions);
+    this.groups = groups ?? Math.max(1, Math.min(Math.floor(channels / 4), 32));
+    this.eps = eps;
     if (channels % this.groups)
       throw new ValueError(`a group norm of ${channels} channels cannot have ${this.groups} groups of equal size`);
     this.weight = init.constant([channels], 1);
@@ -105,7 +126,7 @@ export class GroupNorm extends Module {
    * @param x [N, H, W, channels], or a list of tensors that stands for their concatenation on channels
    */
   forward(x: Tensor | Tensor[], options: Pick<GroupNormOptions, 'activation' | 'resample' | 'dropout'> = {}): Tensor {
-    return groupNorm(x, this.weight, this.bias, { groups: this.groups, eps: 1e-6, ...options });
+    return groupNorm(x, this.weight, this.bias, { groups: this.groups, eps: this.eps, ...options });
   }
 }
 

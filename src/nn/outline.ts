@@ -94,6 +94,14 @@ class OutlineInitializer extends Initializer {
   }
 }
 
+/**
+ * An initialiser of networks without memory: their tensors have names and shapes, for a comparison with files or to be
+ * replaced by the tensors of a file.
+ */
+export function outlineInitializer(): Initializer {
+  return new OutlineInitializer({ device: new OutlineDevice() });
+}
+
 /** Creates the network of these options without memory; the caller disposes it. @throws as UNet */
 export function outlineUNet(options: UNetOptions): UNet {
   return new UNet(options, new OutlineInitializer({ seed: options.seed, device: new OutlineDevice() }));

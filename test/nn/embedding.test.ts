@@ -35,3 +35,20 @@ test.each(frequencies)(
     for (const [i, frequency] of Object.entries(at)) expect(sines[Number(i)] / label).toBe(frequency);
   },
 );
+
+test("has diffusers' frequencies and order with a shift of 0 and cosines first", () => {
+  // torch.exp(-math.log(10000) * torch.arange(half) / half), computed with PyTorch 2.13.
+  const at = { 1: 0.9440608620643616, 20: 0.3162277638912201, 77: 0.011885019950568676, 159: 0.00010592537000775337 };
+  const label = 2 ** -20;
+  const options = { shift: 0, cosineFirst: true } as const;
+  const waves = scope(() => sinusoidalEmbedding(tensor([label], { device }), 320, options).dataSync());
+  for (const [i, frequency] of Object.entries(at)) {
+    const error = Math.abs(waves[160 + Number(i)] / label - frequency);
+    // The exponential function of PyTorch is off by up to one unit in the last place.
+    expect(error / frequency).toBeLessThan(2 ** -23);
+    expect(waves[Number(i)]).toBe(1);
+  }
+  expect(() => sinusoidalEmbedding(tensor([1], { device }), 8, { maxPeriod: 1 } as never)).toThrow(
+    'expected options among shift, cosineFirst',
+  );
+});

@@ -204,7 +204,6 @@ it.each<[name: string, call: () => unknown]>([
   ['energyDistance', bound(flow.energyDistance, [1], [1], 1, { beta: 1 })],
   ['interpolate', bound(flow.interpolate, x, x, x, { clip: true })],
   ['gaussianOf', bound(evaluation.gaussianOf, {}, { ddof: 0 })],
-  ['sinusoidalEmbedding', bound(nn.sinusoidalEmbedding, x, 4, { maxPeriod: 1 })],
   ['activate', bound(nn.activate, x, 'relu', { inplace: true })],
 ])('%s refuses arguments that it does not take', async (name, call) => {
   await expect((async () => call())()).rejects.toThrow(`[${name}] expected no further argument, got `);
