@@ -68,14 +68,31 @@ export async function readSafetensors(
   return withFile(path, async (file) => {
     const header = await readHeader(file);
     const tensors = new Map<string, ArrayFile>();
-    for (const name of names ?? header.tensors.keys()) {
-      const entry = header.tensors.get(name);
-      if (!entry) throw new FileError(path, `holds no tensor "${name}"`);
-      const bytes = await readRange(file, entry.begin, entry.end - entry.begin);
-      tensors.set(name, { shape: entry.shape, dtype: entry.dtype, data: elementsOf(bytes, entry.dtype) });
-    }
+    for (const name of names ?? header.tensors.keys()) tensors.set(name, await readTensor(file, header, name));
     return { metadata: header.metadata, tensors };
   });
+}
+
+/**
+ * Runs `body` with the header of a file and a function that reads one tensor of it, so that large files need not be in memory
+ * as a whole. The file is closed afterwards.
+ * @throws FileError as readSafetensorsHeader
+ */
+export async function withSafetensors<T>(
+  path: string,
+  body: (header: SafetensorsHeader, read: (name: string) => Promise<ArrayFile>) => Promise<T>,
+): Promise<T> {
+  return withFile(path, async (file) => {
+    const header = await readHeader(file);
+    return body(header, (name) => readTensor(file, header, name));
+  });
+}
+
+async function readTensor(file: ReadableFile, header: SafetensorsHeader, name: string): Promise<ArrayFile> {
+  const entry = header.tensors.get(name);
+  if (!entry) throw new FileError(file.path, `holds no tensor "${name}"`);
+  const bytes = await readRange(file, entry.begin, entry.end - entry.begin);
+  return { shape: entry.shape, dtype: entry.dtype, data: elementsOf(bytes, entry.dtype) };
 }
 
 /**
