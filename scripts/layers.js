@@ -37,10 +37,11 @@ run/training -> run/arguments.ts, run/config, run/machine, run/data.ts, run/chec
 run/eval -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training
 run/report -> run/arguments.ts, run/config, run/plot, run/machine, run/data.ts, run/checkpoints, run/workdir, run/training, run/eval
 run/chain -> run/arguments.ts, run/config, run/machine, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report
+run/text -> run/machine
 run/runs -> run/config, run/machine, run/checkpoints, run/workdir, run/loggers, run/plot, run/eval, run/report, run/chain
 run/serve -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/sampling
-run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/loggers, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve
-cli -> base, io, device, data, flow, run, run/config, run/machine, run/checkpoints, run/workdir, run/plot, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve
+run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/loggers, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve, run/text
+cli -> base, io, device, data, flow, run, run/config, run/machine, run/checkpoints, run/workdir, run/plot, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve, run/text
 `.trim();
 
 /** The one file outside of src that is imported: the build writes it. */

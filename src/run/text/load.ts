@@ -1,0 +1,77 @@
+// Loads a text-to-image model from a folder of diffusers or from a single file.
+import { join } from 'node:path';
+import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
+import type { Device } from '../../device/device.ts';
+import { deviceKind } from '../../device/device.ts';
+import { openDefaultDevice } from '../../device/open.ts';
+import { FileError } from '../../errors.ts';
+import { exists, isFolder } from '../../io/file.ts';
+import type { PartName } from './folder.ts';
+import { type Configurations, fillNetworks, matchNetworks, requireMemory } from './networks.ts';
+import { checkParts, type Prediction, type TextToImage, textToImageOf } from './text_to_image.ts';
+import { loadTokenizer } from './tokenizer.ts';
+
+export interface LoadTextToImageOptions {
+  /** Default: the processor, or WebAssembly where no compiler is found; it is opened. */
+  device?: Device;
+  /** Weights of a variant, such as 'fp16'; default: the plain files, or the only variant in the folder. */
+  variant?: string;
+  /** Folder of the tokenizer; default: `tokenizer` in the model's folder. A single file has none. */
+  tokenizer?: string;
+  /**
+   * What the network predicts; default 'velocity', as InstaFlow does. 'noise' for a checkpoint of Stable Diffusion 1, which then
+   * is a flow from t = 0.064 to 1.
+   */
+  prediction?: Prediction;
+  /** Configurations of the networks of a single file, as in config.json; default: those of Stable Diffusion 1. */
+  configurations?: Configurations;
+  /** Called with a notice about the device that is opened. */
+  onNotice?: (text: string) => void;
+  /** Called after each tensor with the part and the bytes read. */
+  onProgress?: (progress: { part: PartName; bytes: number }) => void;
+}
+
+const loadOptions: OptionKinds<LoadTextToImageOptions> = {
+  device: deviceKind,
+  variant: kind('a name such as "fp16"', (v) => typeof v === 'string' && /^\w+$/.test(v)),
+  tokenizer: kinds.path,
+  prediction: oneOf(['velocity', 'noise']),
+  configurations: kinds.object,
+  onNotice: kinds.callback,
+  onProgress: kinds.callback,
+};
+
+/**
+ * Loads a model: InstaFlow, or Stable Diffusion 1 or 2 with `prediction: 'noise'`. Weights are not part of this package. Those of
+ * InstaFlow are under CC BY-NC 4.0, those of Stable Diffusion under CreativeML Open RAIL-M: read their licences first.
+ * Names, shapes and configurations are compared, and memory is checked, before weights are read.
+ * @param path a folder as diffusers writes it, or a single file (.safetensors, .ckpt) in CompVis' layout with a `tokenizer`
+ * @throws FileError naming what is missing, damaged or of another architecture; OutOfMemoryError. Nothing in a file is
+ * executed, and nothing stays in memory after an error
+ * @example
+ * using model = await loadTextToImage('instaflow_0_9B_from_sd_1_5');
+ * const { images } = await model.generate({ prompt: 'a photo of a cat', steps: 1 });
+ */
+export async function loadTextToImage(path: string, options: LoadTextToImageOptions = {}): Promise<TextToImage> {
+  checkArgument('loadTextToImage', 'path', path, kinds.path);
+  const checked = checkOptions('loadTextToImage', options, loadOptions);
+  const { variant, prediction = 'velocity', configurations, onProgress, onNotice = () => {} } = checked;
+  if (!(await exists(path))) throw new FileError(path, 'no such file or folder; give the folder or file of a model');
+  if (checked.tokenizer === undefined && !isFolder(path))
+    throw new FileError(
+      path,
+      'is a single file, which has no tokenizer; name a folder of vocab.json and merges.txt as "tokenizer"',
+    );
+  const matched = await matchNetworks(path, { variant, configurations });
+  const tokenizer = await loadTokenizer(checked.tokenizer ?? join(path, 'tokenizer'));
+  const outline = {
+    unet: matched.unet.network,
+    vae: matched.vae.network,
+    text_encoder: matched.text_encoder.network,
+  };
+  checkParts(outline, tokenizer);
+  const device = checked.device ?? (await openDefaultDevice('cpu', {}, onNotice));
+  requireMemory(path, matched, device);
+  const networks = await fillNetworks(matched, device, (part, bytes) => onProgress?.({ part, bytes }));
+  return textToImageOf(networks, { tokenizer, prediction, device });
+}

@@ -1,0 +1,294 @@
+// A text-to-image model: a tokenizer, a text network, the network of a flow on latents, and an autoencoder. The flow is
+// InstaFlow's (Liu et al. 2024): noise at t = 0, the picture's latent at t = 1, and the network receives the time 1000 (1 - t).
+import { byOpen, checkArgument, checkByOpen, checkOptions, kinds, listOf, type OptionKinds } from '../../arguments.ts';
+import { noGrad } from '../../autograd/mode.ts';
+import { channelsFirst } from '../../data/layout.ts';
+import type { Device } from '../../device/device.ts';
+import { formatShape, ShapeError, ValueError } from '../../errors.ts';
+import { type ConditionedVelocity, guided } from '../../flow/guided.ts';
+import { noisePredictionVelocity, stableDiffusionBetas } from '../../flow/noise_prediction.ts';
+import { sample } from '../../flow/sample.ts';
+import { replayable, type Velocity } from '../../flow/velocity.ts';
+import { div, mul, sub } from '../../kernels/elementwise.ts';
+import { concat } from '../../kernels/movement.ts';
+import { tensor } from '../../tensor/create.ts';
+import { keep, scope } from '../../tensor/scope.ts';
+import { type Tensor, tensorKind } from '../../tensor/tensor.ts';
+import { type PicturePlan, planOf, type TextToImageOptions } from './generate_options.ts';
+import { mergeLora } from './lora.ts';
+import type { Networks } from './networks.ts';
+import { toBytes } from './pictures.ts';
+import type { ClipTokenizer } from './tokenizer.ts';
+
+/** What the network predicts: the velocity of a flow, or the noise of Stable Diffusion. */
+export type Prediction = 'velocity' | 'noise';
+
+/** Conditions of a velocity. */
+export interface TextConditions {
+  /** States of the texts, [N, 77, width]. */
+  condition: Tensor;
+  /** States of what the pictures shall not show, [N, 77, width] or [1, 77, width]; needed for a guidance above 1. */
+  unconditional?: Tensor;
+  /** Scale of the guidance; at most 1 (default 0): none. */
+  guidance?: number;
+}
+
+const conditionOptions: OptionKinds<TextConditions> = {
+  condition: tensorKind,
+  unconditional: tensorKind,
+  guidance: kinds.finite,
+};
+
+export interface Pictures {
+  /** u8 [N, H, W, 3], the pictures of the first prompt first. */
+  images: Uint8Array;
+  shape: readonly [n: number, height: number, width: number, channels: number];
+  /** The latents that were decoded, times the scaling factor: [N, C, h, w] as in PyTorch. */
+  latents: Float32Array;
+  /** What a user should know, such as the end of a prompt that was left out. */
+  notes: string[];
+  /** Evaluations of the network for a picture; with guidance each is of two samples. */
+  nfe: number;
+  /** Seconds of each part. */
+  seconds: { text: number; network: number; decoding: number };
+}
+
+const MODEL = 'TextToImage';
+const betas = stableDiffusionBetas();
+
+/**
+ * A text-to-image model on a device, made by `loadTextToImage`.
+ * @example
+ * using model = await loadTextToImage('instaflow');
+ * const { images, shape } = await model.generate({ prompt: 'a photo of a cat', seed: 0 });
+ * await writePng('cat.png', imageGrid(images, shape)); // rectiflow/io
+ */
+export class TextToImage {
+  readonly tokenizer: ClipTokenizer;
+  readonly textEncoder: Networks['text_encoder'];
+  readonly unet: Networks['unet'];
+  readonly vae: Networks['vae'];
+  readonly prediction: Prediction;
+  readonly device: Device;
+
+  /** @internal */
+  constructor(
+    token: symbol,
+    networks: Networks,
+    { tokenizer, prediction, device }: { tokenizer: ClipTokenizer; prediction: Prediction; device: Device },
+  ) {
+    checkByOpen(MODEL, token, 'load');
+    this.tokenizer = tokenizer;
+    this.textEncoder = networks.text_encoder;
+    this.unet = networks.unet;
+    this.vae = networks.vae;
+    this.prediction = prediction;
+    this.device = device;
+  }
+
+  /** The edge of a picture by default, in pixels. */
+  get defaultSize(): number {
+    return 64 * this.vae.factor;
+  }
+
+  /**
+   * The states of texts, which condition the network. They have no gradient.
+   * @returns [N, 77, width]
+   */
+  encodePrompts(prompts: readonly string[]): Tensor {
+    checkArgument(`${MODEL}.encodePrompts`, 'prompts', prompts, listOf(kinds.text, 'texts'));
+    const { tokenizer, textEncoder, device } = this;
+    return scope(() =>
+      noGrad(() => {
+        const states = prompts.map((prompt) => {
+          const { ids } = tokenizer.encode(prompt);
+          return textEncoder.forward(tensor(ids, { shape: [1, ids.length], dtype: 'i32', device }));
+        });
+        return concat(states, 0);
+      }),
+    );
+  }
+
+  /**
+   * The velocity of latents [N, h, w, C] with these conditions, for the solvers of rectiflow/flow. Its times need no epsilon:
+   * pass 0.
+   * @throws ArgumentError for a guidance above 1 without `unconditional`
+   */
+  velocity(conditions: TextConditions): Velocity {
+    const checked = checkOptions(`${MODEL}.velocity`, conditions, conditionOptions, ['condition']);
+    const { condition, unconditional, guidance = 0 } = checked;
+    const velocity = guided(this.conditioned(), { condition, unconditional, scale: guidance });
+    return this.unet.training ? velocity : replayable(velocity);
+  }
+
+  /** v(x, t, text). */
+  private conditioned(): ConditionedVelocity {
+    const { unet } = this;
+    if (this.prediction === 'noise')
+      return (x, t, text) => noisePredictionVelocity((state, tau) => unet.forward(state, tau, text), betas)(x, t);
+    return (x, t, text) => scope(() => unet.forward(x, mul(sub(1, t), 1000), text));
+  }
+
+  /**
+   * Pixels of latents, about in [-1, 1].
+   * @param latents [N, h, w, C], as the flow has them: times the scaling factor
+   * @param options.tile edge of a tile in latents, for large pictures; see AutoencoderKL
+   * @returns [N, H, W, 3]
+   */
+  decode(latents: Tensor, options: { tile?: number } = {}): Tensor {
+    return scope(() => this.vae.decode(div(latents, this.vae.options.scalingFactor), options));
+  }
+
+  /**
+   * Makes pictures of texts.
+   * @throws ArgumentError, ValueError for options that do not fit together; NonFiniteError for latents that are not finite;
+   * the signal's reason when aborted
+   */
+  async generate(options: TextToImageOptions): Promise<Pictures> {
+    const plan = planOf(options, this);
+    const { count, height, width, latentShape } = plan;
+    const [latentHeight, latentWidth, channels] = latentShape;
+    const seconds = { text: 0, network: 0, decoding: 0 };
+    const timed = async <T>(part: keyof typeof seconds, work: () => T | Promise<T>): Promise<T> => {
+      const start = performance.now();
+      const result = await work();
+      seconds[part] += (performance.now() - start) / 1000;
+      return result;
+    };
+    const images = new Uint8Array(count * height * width * this.vae.options.channels);
+    const latents = new Float32Array(count * latentHeight * latentWidth * channels);
+    let evaluations = 0;
+    const noise = plan.noise(this.device);
+    for (let from = 0; from < count; from += plan.batch) {
+      const n = Math.min(plan.batch, count - from);
+      plan.signal?.throwIfAborted();
+      const conditions = await timed('text', () => keep(scope(() => this.conditionsOf(plan, from, n))));
+      plan.onProgress?.({ stage: 'text', first: from, count, done: 1, of: 1 });
+      let flowed: { samples: Float32Array; nfe: number };
+      try {
+        flowed = await timed('network', () => this.flow(plan, conditions, from, noise(from, n)));
+      } finally {
+        conditions.condition.dispose();
+        conditions.unconditional?.dispose();
+      }
+      evaluations += flowed.nfe * n;
+      latents.set(flowed.samples, (from * latents.length) / count);
+      for (let i = 0; i < n; i++) {
+        plan.signal?.throwIfAborted();
+        const size = flowed.samples.length / n;
+        const own = flowed.samples.slice(i * size, (i + 1) * size);
+        const pixels = await timed('decoding', () => this.pixelsOf(own, latentShape, plan.tile));
+        images.set(toBytes(pixels), ((from + i) * images.length) / count);
+        plan.onProgress?.({ stage: 'decoding', first: from + i, count, done: 1, of: 1 });
+      }
+    }
+    return {
+      images,
+      shape: [count, height, width, this.vae.options.channels],
+      latents: channelsFirst(latents, [count, latentHeight, latentWidth, channels]),
+      notes: plan.notes,
+      nfe: evaluations / count,
+      seconds,
+    };
+  }
+
+  /** The states of the texts of pictures from, from + 1, ... */
+  private conditionsOf(
+    { prompts, negatives, guidance, perPrompt }: PicturePlan,
+    from: number,
+    n: number,
+  ): TextConditions {
+    const numbers = Array.from({ length: n }, (_, i) => Math.floor((from + i) / perPrompt));
+    const statesOf = (texts: readonly string[]) => {
+      const different = [...new Set(numbers.map((number) => texts[number]))];
+      const states = different.map((text) => this.encodePrompts([text]));
+      return concat(
+        numbers.map((number) => states[different.indexOf(texts[number])]),
+        0,
+      );
+    };
+    return {
+      condition: statesOf(prompts),
+      unconditional: guidance > 1 ? statesOf(negatives) : undefined,
+      guidance,
+    };
+  }
+
+  /** The latents at the end of the flow from these starts, [n, h, w, C] as numbers. */
+  private async flow(plan: PicturePlan, conditions: TextConditions, first: number, latents: Float32Array) {
+    const { sampler, steps, tolerance, latentShape, signal, onProgress, count } = plan;
+    return sample(this.velocity(conditions), {
+      shape: latentShape,
+      count: conditions.condition.shape[0],
+      seed: 0,
+      latents,
+      solver: sampler,
+      ...(sampler === 'rk45' ? { tolerance } : { steps }),
+      epsilon: 0,
+      device: this.device,
+      signal,
+      onProgress: ({ t }) => onProgress?.({ stage: 'network', first, count, done: t, of: 1 }),
+    });
+  }
+
+  private async pixelsOf(latents: Float32Array, shape: readonly number[], tile?: number): Promise<Float32Array> {
+    const pixels = keep(
+      scope(() => noGrad(() => this.decode(tensor(latents, { shape: [1, ...shape], device: this.device }), { tile }))),
+    );
+    try {
+      return (await pixels.data()) as Float32Array;
+    } finally {
+      pixels.dispose();
+    }
+  }
+
+  /**
+   * Adds low-rank changes to the weights, from a file in kohya's layout. Several files may follow one another.
+   * @param factor strength of the changes; default 1
+   * @returns the number of weights that changed
+   * @throws FileError for a file that does not fit; nothing is changed then
+   */
+  async addLora(path: string, factor = 1): Promise<number> {
+    checkArgument(`${MODEL}.addLora`, 'path', path, kinds.path);
+    checkArgument(`${MODEL}.addLora`, 'factor', factor, kinds.finite);
+    return mergeLora(path, { lora_unet: this.unet, lora_te: this.textEncoder }, factor);
+  }
+
+  /** Frees the networks. */
+  dispose(): void {
+    for (const network of [this.textEncoder, this.unet, this.vae]) network.dispose();
+  }
+
+  /** For `using model = ...`. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** @internal */
+export function textToImageOf(
+  ...rest: ConstructorParameters<typeof TextToImage> extends [symbol, ...infer R] ? R : never
+) {
+  return new TextToImage(byOpen, ...rest);
+}
+
+/** @throws ShapeError unless the parts of a model fit together */
+export function checkParts({ unet, vae, text_encoder }: Networks, tokenizer: ClipTokenizer): void {
+  const { inChannels, outChannels, contextChannels } = unet.options;
+  const { latentChannels } = vae.options;
+  const { width, vocabulary, positions } = text_encoder.options;
+  if (inChannels !== latentChannels || outChannels !== latentChannels)
+    throw new ShapeError(
+      MODEL,
+      `a network of latents of ${latentChannels} channels, as the autoencoder has`,
+      `one from ${inChannels} to ${outChannels} channels (an inpainting or depth model has more)`,
+    );
+  if (contextChannels !== width)
+    throw new ShapeError(MODEL, `texts of width ${contextChannels}, as the network takes`, formatShape([width]));
+  if (tokenizer.largest >= vocabulary)
+    throw new ValueError(
+      `[${MODEL}] expected a tokenizer of at most ${vocabulary} tokens, got id ${tokenizer.largest}`,
+    );
+  if (tokenizer.length > positions)
+    throw new ValueError(`[${MODEL}] expected sequences of at most ${positions} tokens, got ${tokenizer.length}`);
+}
