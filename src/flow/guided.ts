@@ -36,7 +36,9 @@ const guidanceOptions: OptionKinds<GuidanceOptions> = {
  * ones first.
  * @throws ArgumentError for a scale above 1 without `unconditional`; ShapeError, when evaluated, for another number of samples
  * @example
- * const velocity = guided(network, { condition: text, unconditional: empty, scale: 1.5 });
+ * const network = (x, t, text) => add(mul(x, text), reshape(t, [-1, 1]));
+ * const velocity = guided(network, { condition: tensor([[3]]), unconditional: tensor([[1]]), scale: 2 });
+ * velocity(tensor([[1]]), tensor([0])); // [[5]]
  */
 export function guided(velocity: ConditionedVelocity, options: GuidanceOptions): Velocity {
   checkArgument('guided', 'velocity', velocity, kinds.callback);

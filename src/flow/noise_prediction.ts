@@ -14,7 +14,10 @@ import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Velocity } from './velocity.ts';
 
-/** The betas of Stable Diffusion ("scaled_linear"), 1000 steps. */
+/**
+ * The betas of Stable Diffusion ("scaled_linear"), 1000 steps.
+ * @example stableDiffusionBetas()[0]; // 0.00085
+ */
 export function stableDiffusionBetas(): Float64Array {
   const [first, last] = [Math.sqrt(0.00085), Math.sqrt(0.012)];
   return Float64Array.from({ length: 1000 }, (_, i) => (first + (i * (last - first)) / 999) ** 2);
@@ -31,7 +34,8 @@ const betasKind = kind(
  * @param predict the noise of the diffusion's states [N, ...] at steps [N], which are between the whole numbers where t asks for it
  * @throws ArgumentError, ValueError
  * @example
- * const velocity = noisePredictionVelocity((x, tau) => network.forward(x, tau, text), stableDiffusionBetas());
+ * const velocity = noisePredictionVelocity((x, tau) => mul(x, 0));
+ * velocity(tensor([[1]]), tensor([0.5])); // [[2]]
  */
 export function noisePredictionVelocity(
   predict: (x: Tensor, tau: Tensor) => Tensor,

@@ -7,9 +7,10 @@ import { fileURLToPath } from 'node:url';
 import { openDevice } from '../../src/index.ts';
 import { writePng } from '../../src/io/index.ts';
 import { tuningOf } from '../../src/kernels/conv/algorithm.ts';
-import { loadConfig, train } from '../../src/run/index.ts';
+import { loadConfig, saveTextToImage, train } from '../../src/run/index.ts';
 import { writeTuning } from '../../src/run/machine/tuning.ts';
 import { makePairs } from './pairs.ts';
+import { smallModel } from './small_model.ts';
 
 const fixtures = fileURLToPath(new URL('../fixtures', import.meta.url));
 
@@ -49,6 +50,11 @@ const files: Record<string, (path: string) => unknown> = {
     mkdirSync(path);
     writeFileSync(join(path, 't10k-images-idx3-ubyte'), idxOf([2, 28, 28], new Uint8Array(2 * 28 * 28)));
     writeFileSync(join(path, 't10k-labels-idx1-ubyte'), idxOf([2], Uint8Array.of(7, 2)));
+  },
+  instaflow: async (path) => {
+    const model = await smallModel(await openDevice('cpu'), join(path, '..', 'parts'));
+    await saveTextToImage(path, model);
+    model.dispose();
   },
   lsun: (path) => cpSync(join(fixtures, 'lsun'), path, { recursive: true }),
   'tuning.json': async (path) => {

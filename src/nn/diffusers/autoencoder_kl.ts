@@ -200,8 +200,10 @@ const tileOptions: OptionKinds<TileOptions> = { tile: wholeFrom(8, 4096) };
  * The autoencoder of latents. Its tensors have the names of diffusers' AutoencoderKL; weights of convolutions are
  * [Cout, kh, kw, Cin].
  * @example
- * const autoencoder = new AutoencoderKL({ blockChannels: [32, 64], groups: 16 });
- * autoencoder.decode(latents); // [N, h, w, 4] -> [N, 2 h, 2 w, 3]
+ * const autoencoder = new AutoencoderKL({ blockChannels: [8, 16], groups: 4 });
+ * const { mean } = autoencoder.encode(randn([1, 8, 8, 3], { seed: 1 }));
+ * mean.shape; // [1, 4, 4, 4]
+ * autoencoder.decode(mean).shape; // [1, 8, 8, 3]
  */
 export class AutoencoderKL extends Module {
   readonly options: Complete;

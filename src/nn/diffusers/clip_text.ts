@@ -168,7 +168,7 @@ class ClipTextTransformer extends Module {
  * A transformer of token ids with causal attention. Its tensors have the names of transformers' CLIPTextModel.
  * @example
  * const network = new CLIPTextModel({ vocabulary: 1000, width: 64, layers: 2, heads: 4 });
- * network.forward(tensor(new Int32Array(77), { shape: [1, 77], dtype: 'i32' })); // [1, 77, 64]
+ * network.forward(tensor(new Int32Array(77), { shape: [1, 77], dtype: 'i32' })).shape; // [1, 77, 64]
  */
 export class CLIPTextModel extends Module {
   readonly options: Required<CLIPTextOptions>;

@@ -77,8 +77,9 @@ class TimestepEmbedding extends Module {
  * A network of images, times and texts. Its tensors have the names of diffusers' UNet2DConditionModel; weights of
  * convolutions are [Cout, kh, kw, Cin].
  * @example
- * const network = new UNet2DCondition({ channels: [32, 64], heads: 4, contextChannels: 64 });
- * network.forward(latents, times, text); // [N, H, W, 4], [N], [N, S, 64] -> [N, H, W, 4]
+ * const network = new UNet2DCondition({ channels: [8, 16], heads: 2, contextChannels: 4, groups: 4 });
+ * const [latents, text] = [randn([1, 8, 8, 4], { seed: 1 }), randn([1, 77, 4], { seed: 2 })];
+ * network.forward(latents, tensor([1000]), text).shape; // [1, 8, 8, 4]
  */
 export class UNet2DCondition extends Module {
   readonly options: Required<UNet2DConditionOptions>;

@@ -49,8 +49,11 @@ const loadOptions: OptionKinds<LoadTextToImageOptions> = {
  * @throws FileError naming what is missing, damaged or of another architecture; OutOfMemoryError. Nothing in a file is
  * executed, and nothing stays in memory after an error
  * @example
- * using model = await loadTextToImage('instaflow_0_9B_from_sd_1_5');
- * const { images } = await model.generate({ prompt: 'a photo of a cat', steps: 1 });
+ * const model = await loadTextToImage('instaflow');
+ * const { images, shape } = await model.generate({ prompt: 'a photo of a cat', size: 64 });
+ * shape; // [1, 64, 64, 3]
+ * await writePng('cat.png', imageGrid(images, shape));
+ * model.dispose();
  */
 export async function loadTextToImage(path: string, options: LoadTextToImageOptions = {}): Promise<TextToImage> {
   checkArgument('loadTextToImage', 'path', path, kinds.path);

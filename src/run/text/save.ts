@@ -35,9 +35,9 @@ const modelKind = instanceOf(TextToImage, 'a TextToImage');
  * which diffusers asks for and our samplers do not use.
  * @throws FileError for a folder that holds something, and for one that cannot be written
  * @example
- * using model = await loadTextToImage('instaflow');
- * await model.addLora('paintings.safetensors', 0.8);
- * await saveTextToImage('instaflow-paintings', model);
+ * const model = await loadTextToImage('instaflow');
+ * await saveTextToImage('copy', model, { dtype: 'f32' });
+ * (await loadTextToImage('copy')).unet.options.heads; // 2
  */
 export async function saveTextToImage(
   folder: string,

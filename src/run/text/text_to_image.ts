@@ -59,9 +59,12 @@ const betas = stableDiffusionBetas();
 /**
  * A text-to-image model on a device, made by `loadTextToImage`.
  * @example
- * using model = await loadTextToImage('instaflow');
- * const { images, shape } = await model.generate({ prompt: 'a photo of a cat', seed: 0 });
- * await writePng('cat.png', imageGrid(images, shape)); // rectiflow/io
+ * const model = await loadTextToImage('instaflow');
+ * model instanceof TextToImage; // true
+ * const condition = model.encodePrompts(['a cat', 'a dog']);
+ * const velocity = model.velocity({ condition });
+ * const path = { shape: [8, 8, 4], count: 2, seed: 0 };
+ * (await sample(velocity, { ...path, solver: 'heun', steps: 3, epsilon: 0 })).nfe; // 6
  */
 export class TextToImage {
   readonly tokenizer: ClipTokenizer;

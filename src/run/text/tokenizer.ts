@@ -36,7 +36,13 @@ const words = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\p{White_Space}\p{L}\p{N}]
 /** Longest prompt, in characters; a longer one is refused, because no tokenizer of 77 tokens needs it. */
 const LONGEST = 1_000_000;
 
-/** Byte pair encoding with CLIP's rules of text. It holds no tensors. */
+/**
+ * Byte pair encoding with CLIP's rules of text. It holds no tensors.
+ * @example
+ * const tokenizer = await loadTokenizer('instaflow/tokenizer');
+ * tokenizer instanceof ClipTokenizer; // true
+ * tokenizer.encode('a cat '.repeat(50)).cut > 0; // true
+ */
 export class ClipTokenizer {
   /** Tokens of a sequence. */
   readonly length: number;
@@ -169,7 +175,7 @@ const MAX_BYTES = 64 * 2 ** 20;
  * @throws FileError for files that are missing, damaged, or do not belong together
  * @example
  * const tokenizer = await loadTokenizer('instaflow/tokenizer');
- * tokenizer.encode('a photo of a cat').ids.length; // 77
+ * tokenizer.encode('a cat').ids.length; // 77
  */
 export async function loadTokenizer(folder: string): Promise<ClipTokenizer> {
   checkArgument('loadTokenizer', 'folder', folder, kinds.path);

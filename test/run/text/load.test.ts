@@ -16,33 +16,24 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../../src/device/device.ts';
 import { readSafetensors, writePth, writeSafetensors } from '../../../src/io/index.ts';
-import { AutoencoderKL, CLIPTextModel, Initializer, UNet2DCondition } from '../../../src/nn/index.ts';
 import {
   type LoadTextToImageOptions,
   loadTextToImage,
   saveTextToImage,
   type TextToImage,
 } from '../../../src/run/index.ts';
-import { textToImageOf } from '../../../src/run/text/text_to_image.ts';
-import { loadTokenizer } from '../../../src/run/text/tokenizer.ts';
 import { openTestDevice } from '../../support/devices.ts';
 import { writeTokenizer } from '../../support/instaflow.ts';
+import { smallModel } from '../../support/small_model.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'rectiflow-text-'));
 const whole = join(root, 'whole');
 let device: Device;
 let model: TextToImage;
 
-/** A model of a few thousand numbers. */
 beforeAll(async () => {
   device = await openTestDevice('cpu');
-  const init = new Initializer({ device, seed: 1 });
-  writeTokenizer(join(root, 'tokenizer'), 600);
-  const unet = new UNet2DCondition({ channels: [8, 16], layers: 1, heads: 2, contextChannels: 8, groups: 4 }, init);
-  const vae = new AutoencoderKL({ blockChannels: [4, 8], layers: 1, groups: 2 }, init);
-  const text_encoder = new CLIPTextModel({ vocabulary: 600, width: 8, layers: 1, heads: 2 }, init);
-  const tokenizer = await loadTokenizer(join(root, 'tokenizer'));
-  model = textToImageOf({ unet, vae, text_encoder }, { tokenizer, prediction: 'velocity', device });
+  model = await smallModel(device, root);
   await saveTextToImage(whole, model, { dtype: 'f32', shardBytes: 90_000 });
 }, 120_000);
 afterAll(() => {
