@@ -6,6 +6,7 @@ import { type ConvShape, convTableOrder, inputShape } from '../../src/kernels/co
 import { normTableOrder } from '../../src/kernels/group_norm.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
 import { hopperModel, type LaunchWork } from './card_model.ts';
+import { fewPass, fewWork } from './few_work.ts';
 import { executed, factsOf, hopperLoops, mmaTrips, type Other, type StaticFacts, streamTrips } from './machine_code.ts';
 import { normWork } from './norm_work.ts';
 import type { PlannedNode } from './planning_device.ts';
@@ -71,6 +72,7 @@ export function launchOf(node: PlannedNode, tables: Tables, statics: StaticFacts
     const shape = readTable(tables, values[name.includes('forward') ? 6 : 29], normTableOrder);
     return { kernel: name, work: normWork(node, shape, statics), parts: [ofNorm(shape, name)] };
   }
+  if (name.startsWith('conv_few_')) return ofFew(node, tables, statics);
   return ofMma(node, tables, statics) ?? ofStream(node, tables, statics);
 }
 
@@ -269,6 +271,16 @@ function ofMma(node: PlannedNode, tables: Tables, statics: StaticFacts): Launch 
     },
     parts: mma.parts,
   };
+}
+
+// ---------------------------------------------------------------- convolutions of few channels
+
+function ofFew(node: PlannedNode, tables: Tables, statics: StaticFacts): Launch {
+  const { name, arguments: values } = node;
+  const reading = readTable(tables, values[name === 'conv_few_weight_gradient' ? 3 : 4], convTableOrder);
+  const { shape, pass } = fewPass(node, reading);
+  const part = ofConvolution(shape, pass);
+  return { kernel: name, work: fewWork(node, reading, part.bytes, statics), parts: [part] };
 }
 
 // ---------------------------------------------------------------- convolutions on sm_90a

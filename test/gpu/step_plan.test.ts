@@ -36,9 +36,11 @@ describe.each([
     expect(plan.copies + plan.fills).toBeLessThanOrEqual(2);
     // All convolutions but the first and the last use the kernels of sm_90a if available.
     const counts = new Map(plan.kernels);
-    expect([counts.get('conv_forward'), counts.get('conv_hopper_forward')]).toEqual(
-      hopper ? [2, 121] : [123, undefined],
-    );
+    const kernels = ['conv_forward', 'conv_hopper_forward', 'conv_few_narrow'] as const;
+    expect(kernels.map((name) => counts.get(name))).toEqual(hopper ? [undefined, 121, 1] : [121, undefined, 1]);
+    // The first layer forward, and the input gradient of the last.
+    expect(counts.get('conv_few_widen')).toBe(2);
+    expect(counts.get('conv_few_weight_gradient')).toBe(2);
   });
 
   it('matches its row in docs/gpu.md', () => {

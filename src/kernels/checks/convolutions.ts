@@ -26,6 +26,12 @@ const layers: readonly ConvShape[] = [
   convShapeOf([1, 7, 9, 5], [11, 3, 3, 5], { paddings: [1, 1] }),
 ];
 
+/** The same for few channels on one side (conv/few.ts): one of its tiles does not end with the image, and one is at its border. */
+const few: readonly ConvShape[] = [
+  convShapeOf([2, 9, 11, 3], [64, 3, 3, 3], { paddings: [1, 1] }),
+  convShapeOf([1, 13, 35, 64], [3, 2, 3, 64], { paddings: [1, 1] }),
+];
+
 /** More tiles of 256 rows than multiprocessors, and twice as many of 128, so that blocks go from tile to tile and take turns. */
 const manyTiles = ({ workers }: Device) => convShapeOf([2 * workers + 1, 8, 16, 64], [128, 1, 1, 64]);
 
@@ -34,6 +40,7 @@ export function convolutionCheck(passes: Passes): FastCheck {
   return (device, build, seed) =>
     inCheck(() => {
       const draw = new Draw(device, build, seed);
+      if ('conv_few_widen' in build.kernels) return few.flatMap((shape) => compute(passes, draw, shape));
       if (build.target === undefined) return layers.flatMap((shape) => compute(passes, draw, shape));
       const shapes = [...layers.slice(0, -1), manyTiles(device)];
       return [...shapes.flatMap((shape) => compute(passes, draw, shape)), ...together(passes, draw, shapes)];

@@ -7,6 +7,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import { view } from '../../tensor/view.ts';
 import { sumAxes } from '../inner/reduction.ts';
 import { channelsInChunks, inChunks, productBuilds, productLaunchOf } from '../launch/product.ts';
+import { fewForward, fewInputGradient, fewModule, fewWeightPartials, servesFew } from './few.ts';
 import { groupedForward, groupedInputGradient, groupedWeightPartials } from './grouped.ts';
 import { hopperBuilds, hopperForward, hopperInputGradient, hopperMaps, hopperTile, partsSuitHopper } from './hopper.ts';
 import { hopperCut, hopperWeightPartials } from './hopper_weight_gradients.ts';
@@ -23,7 +24,7 @@ import {
 } from './shape.ts';
 
 const passes = { forward: convForward, inputGradient: convInputGradient, weightGradient: convWeightGradient };
-checkedBy([...productBuilds(convCuda), ...hopperBuilds.map(({ module }) => module)], async () =>
+checkedBy([...productBuilds(convCuda), fewModule, ...hopperBuilds.map(({ module }) => module)], async () =>
   (await import('../checks/convolutions.ts')).convolutionCheck(passes),
 );
 
@@ -49,6 +50,7 @@ export function convForward(
   const maps = partsSuitHopper(x, second) ? hopperMaps(shape, [x, second, weight, add, residual], bias) : undefined;
   const tile = maps && hopperTile(device, shape, 'forward');
   if (maps && tile) return hopperForward(maps, x, weight, shape, { ...epilogue, second }, tile);
+  if (!second && !add && !residual && servesFew(shape, [x])) return fewForward(x, weight, shape, epilogue);
   const y = allocate(out, { device, dtype });
   const { outputs: columns, channels } = shape;
   const product = { rows: y.size / columns, columns, terms: weight.size / columns };
@@ -69,6 +71,7 @@ export function convInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, 
   const maps = hopperMaps(shape, [dy, weight]);
   const tile = maps && hopperTile(device, shape, 'input');
   if (maps && tile) return hopperInputGradient(maps, dy, weight, shape, scale, tile);
+  if (servesFew(shape, [dy])) return fewInputGradient(dy, weight, shape, scale);
   const dx = allocate(image, { device, dtype });
   const { outputs, channels } = shape;
   const product = { rows: dx.size / channels, columns: channels, terms: weight.size / channels };
@@ -87,6 +90,7 @@ export function convWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scal
   const maps = partsSuitHopper(x, second) ? hopperMaps(shape, [x, second, dy]) : undefined;
   const cut = maps && hopperCut(device, [shape]);
   if (maps && cut) return sumPartials(hopperWeightPartials(maps, [{ x, second, dy, shape }], cut)[0], weight, scale);
+  if (!second && servesFew(shape, [x, dy])) return sumPartials(fewWeightPartials(x, dy, shape), weight, scale);
   const { outputs } = shape;
   const product = { rows: outputs, columns: sizeOf(weight) / outputs, terms: dy.size / outputs };
   const { kernels, launchGrid, parts, run } = productLaunchOf(convCuda, x, product, true);

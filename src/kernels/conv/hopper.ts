@@ -15,6 +15,7 @@ import {
   inputShape,
   isDense,
   isUnstrided,
+  mirror,
   outputShape,
   toTable,
   weightShape,
@@ -86,17 +87,6 @@ export function hopperMaps(
 
 /** Whether both parts of an image have channels that the kernels support. */
 export const partsSuitHopper = (x: Tensor, second?: Tensor) => !second || channelsOf(x) % STEP === 0;
-
-/** The convolution at stride 1 whose forward pass computes the input gradient of `shape`, which is at stride 1 too. */
-function mirror(shape: ConvShape): ConvShape {
-  const { height, width, channels, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth } = shape;
-  return {
-    ...shape,
-    ...{ height: outputHeight, width: outputWidth, channels: outputs },
-    ...{ outputHeight: height, outputWidth: width, outputs: channels },
-    ...{ paddingY: kernelHeight - 1 - shape.paddingY, paddingX: kernelWidth - 1 - shape.paddingX },
-  };
-}
 
 /** The tensor map of the patches of x, the image of a convolution at stride 1, or some of its channels. */
 export function patchesOf(maps: TensorMaps, x: Tensor, shape: ConvShape, count: number): number {

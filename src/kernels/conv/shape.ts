@@ -101,6 +101,17 @@ export function linearShape(rows: number, inputs: number, outputs: number): Conv
   return convShapeOf([rows, 1, 1, inputs], [outputs, 1, 1, inputs]);
 }
 
+/** The convolution at stride 1 whose forward pass computes the input gradient of `shape`, which is at stride 1 too. */
+export function mirror(shape: ConvShape): ConvShape {
+  const { height, width, channels, outputHeight, outputWidth, outputs, kernelHeight, kernelWidth } = shape;
+  return {
+    ...shape,
+    ...{ height: outputHeight, width: outputWidth, channels: outputs },
+    ...{ outputHeight: height, outputWidth: width, outputs: channels },
+    ...{ paddingY: kernelHeight - 1 - shape.paddingY, paddingX: kernelWidth - 1 - shape.paddingX },
+  };
+}
+
 export function isUnstrided({ strideY, strideX }: ConvShape): boolean {
   return strideY === 1 && strideX === 1;
 }

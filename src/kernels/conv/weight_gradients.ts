@@ -16,6 +16,7 @@ import {
   productModules,
 } from '../launch/product.ts';
 import { halvesOf, inPieces, padTo } from '../launch/words.ts';
+import { fewWeightPartials, servesFew } from './few.ts';
 import { hopperMaps, partsSuitHopper } from './hopper.ts';
 import { hopperCut, hopperWeightPartials, inLaunches } from './hopper_weight_gradients.ts';
 import { type ConvShape, channelsOf, toTable, weightShape } from './shape.ts';
@@ -70,6 +71,10 @@ export function partialsOf<One extends Item>(items: readonly One[]): (One & { pa
       gradients.map(({ shape }) => shape),
     );
     if (cut) add(group, hopperWeightPartials(mapsOf(group[0]) as TensorMaps, gradients, cut));
+  }
+  for (const item of some) {
+    const { x, second, dy, shape } = item.gradient;
+    if (!served.has(item) && !second && servesFew(shape, [x, dy])) add([item], [fewWeightPartials(x, dy, shape)]);
   }
   for (const group of portableLaunches(some.filter((item) => !served.has(item))))
     add(
