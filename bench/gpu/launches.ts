@@ -1,6 +1,13 @@
 // The kernels of a planned training step: what each launch computes, by layer and pass, and the work that it is for a card. Every kernel of
 // the step is here; one that is not known is an error.
-import { ENTRY_WORDS, hopperBuilds, MOST_TOGETHER, type Tile, tilesOf } from '../../src/kernels/conv/hopper.ts';
+import {
+  ENTRY_WORDS,
+  hopperBuilds,
+  MOST_TOGETHER,
+  PRODUCT_WORDS,
+  type Tile,
+  tilesOf,
+} from '../../src/kernels/conv/hopper.ts';
 import { cutOf, loadOf, productOf } from '../../src/kernels/conv/hopper_weight_gradients.ts';
 import { type ConvShape, convTableOrder, inputShape } from '../../src/kernels/conv/shape.ts';
 import { normTableOrder } from '../../src/kernels/group_norm.ts';
@@ -91,8 +98,10 @@ function streamOf(
   });
   switch (name) {
     case 'softmax_forward':
+    case 'softmax_forward_short':
       return part(`softmax of ${third} x ${fourth}`, third * fourth * (FULL + HALF), { elements: fourth / WARP });
-    case 'softmax_backward': {
+    case 'softmax_backward':
+    case 'softmax_backward_short': {
       const bytes = fourth * fifth * (HALF + FULL + HALF);
       return part(`softmax of ${fourth} x ${fifth}, gradient`, bytes, { elements: fifth / WARP });
     }
@@ -296,7 +305,8 @@ interface HopperTiles {
   most: number;
   mostSteps: number;
   steps: number;
-  /** Addends of the epilogue with 8 bytes for four sums. */
+  /** Whether the epilogue loads a bias; addends with 8 bytes for four sums. */
+  bias: boolean;
   add: boolean;
   residual: boolean;
 }
@@ -309,7 +319,7 @@ function hopperTiles({ name, arguments: values }: PlannedNode, tile: Tile, table
     const { tiles, waves, mostSteps, steps, written } = loadOf(shapes.map(productOf), tile, cutOf(shapes).run);
     // Partial sums are written instead of the gradient; leaf_gradients_add reads them.
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0) + written;
-    return { parts, bytes, tiles, most: waves, mostSteps, steps, add: false, residual: false };
+    return { parts, bytes, tiles, most: waves, mostSteps, steps, bias: false, add: false, residual: false };
   }
   const forward = name === 'conv_hopper_forward';
   const shape = readTable(tables, values[forward ? 6 : 3], convTableOrder);
@@ -323,14 +333,49 @@ function hopperTiles({ name, arguments: values }: PlannedNode, tile: Tile, table
   const most = Math.ceil(tiles / multiprocessors);
   const [add, residual] = forward ? [values[4] !== 0, values[5] !== 0] : [false, false];
   const bytes = part.bytes + (residual ? HALF * batch * pixels * columns : 0);
-  return { parts: [part], bytes, tiles, most, mostSteps: most * each, steps: tiles * each, add, residual };
+  return {
+    parts: [part],
+    bytes,
+    tiles,
+    most,
+    mostSteps: most * each,
+    steps: tiles * each,
+    bias: forward,
+    add,
+    residual,
+  };
+}
+
+/** Products of matrices: see hopper_products.ts. */
+function hopperProductTiles({ arguments: values }: PlannedNode, tile: Tile): HopperTiles {
+  const { multiprocessors } = hopperModel;
+  const [entries, pairs, batches, rows, terms, columns, stepLeft, stepRight, wide] = values.slice(1 + PRODUCT_WORDS);
+  const [left, right] = [stepLeft ? batches : 1, stepRight ? batches : 1];
+  const operands = HALF * pairs * (left * rows + right * columns) * terms;
+  const bytes = operands + (wide ? FULL : HALF) * batches * rows * columns;
+  const tiles = entries * batches * tilesOf(tile, rows, columns);
+  const most = Math.ceil(tiles / multiprocessors);
+  const each = (pairs * terms) / HOPPER_STEP;
+  const text = `attention, ${batches} times ${rows} x ${terms} x ${columns}${wide ? ', f32' : ''}`;
+  const bias = values[3] + values[4] > 0;
+  // Layers have biases, and their input gradients have one matrix each.
+  const layer = batches === 1;
+  const parts = Array.from({ length: layer ? entries * pairs : entries }, () =>
+    layer
+      ? ofProduct(bias ? linear(rows, terms, columns) : linear(rows, columns, terms), bias ? 'forward' : 'input')
+      : { name: text, flops: 2 * batches * rows * terms * columns, bytes },
+  );
+  const counts = { tiles, most, mostSteps: most * each, steps: tiles * each };
+  return { parts, bytes: entries * bytes, ...counts, bias, add: false, residual: false };
 }
 
 function ofHopper(node: PlannedNode, tables: Tables, statics: StaticFacts): Launch {
   const tile = hopperBuilds.find(({ module }) => module.name === node.module);
   if (!tile) throw new Error(`no tile has the module ${node.module}`);
   const { facts, blocks, threads, resident } = factsOf(node, statics);
-  const found = hopperTiles(node, tile, tables);
+  const found = node.name.startsWith('conv_hopper_multiply')
+    ? hopperProductTiles(node, tile)
+    : hopperTiles(node, tile, tables);
   const { tile: outer, step } = hopperLoops(facts);
   const { issue, issued, latency } = hopperModel;
   // Half of the addends' code is executed if one of the two is there.
@@ -341,7 +386,7 @@ function ofHopper(node: PlannedNode, tables: Tables, statics: StaticFacts): Laun
   const warps = tile.together === 1 ? CONSUMERS / 2 : CONSUMERS;
   const { 8: optional = 0, 16: biases = 0 } = outer.waits;
   const waits =
-    biases * latency.l1 +
+    (found.bias ? biases * latency.l1 : 0) +
     (found.add ? (optional / 2) * latency.l1 : 0) +
     (found.residual ? (optional / 2) * latency.memory : 0);
   return {

@@ -166,7 +166,7 @@ export function tableLines(folder: string, rows = tableRows()): string[] {
 }
 
 const groups: readonly (readonly [text: string, kernels: readonly string[]])[] = [
-  ['convolutions on wgmma', ['conv_hopper']],
+  ['products on wgmma', ['conv_hopper']],
   ['norms', ['group_norm']],
   ['products on mma.sync', ['conv_few', 'conv_forward', 'conv_input', 'conv_weight', 'matmul', 'linears', 'joined']],
   ['optimiser', ['optimizer']],

@@ -10,6 +10,7 @@ import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../te
 import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { cast } from './cast.ts';
+import { hopperProducts } from './conv/hopper_products.ts';
 import { linearShape } from './conv/shape.ts';
 import { add } from './elementwise.ts';
 import { sumAxes, sumTo } from './inner/reduction.ts';
@@ -152,6 +153,8 @@ function multiplyOnCuda(
 ): Tensor {
   const { rows, columns, terms } = size;
   const { device } = left;
+  const fast = hopperProducts([{ pairs: [[left, right]], bias }], { ...size, orders, steps }, { shape, dtype });
+  if (fast) return fast[0];
   const { kernels, launchGrid, parts, run } = productLaunchOf(matmulCuda, left, size, !bias);
   const kernel = orders[0]
     ? 'matmul_multiply_left_transposed'

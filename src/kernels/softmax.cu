@@ -40,6 +40,63 @@ KERNEL softmax_backward(const real *y, const float *dy, real *dx, int count, int
   for (int i = lane_number(); i < n; i += WARP) dx[at + i] = scale * y[at + i] * (dy[at + i] - mean);
 }
 
+/* Of rows of at most 256 numbers, which are a multiple of 8 and aligned to 16 bytes, a lane has eight neighbours. */
+constexpr int EIGHT = 8;
+template <class T> struct alignas(16) eight {
+  T of[EIGHT];
+};
+template <class T> DEVICE eight<T> eight_of(const T *from, bool there) {
+  if (there) return *(const eight<T> *)from;
+  return {};
+}
+
+/* Accurate to f32, or to bf16 if that is stored. */
+DEVICE float stored_exp(float x) {
+#ifdef STORAGE_BF16
+  return fast_exp2(1.44269504f * x);
+#else
+  return expf(x);
+#endif
+}
+
+/* softmax_forward for such rows */
+KERNEL softmax_forward_short(const float *x, real *y, int count, int n, float factor) {
+  ROW
+  int first = lane_number() * EIGHT;
+  bool there = first < n;
+  eight<float> values = eight_of(x + at + first, there);
+  eight<real> result;
+  float m = -infinity(), sum = 0.0f;
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) {
+    values.of[i] *= factor;
+    if (there && values.of[i] > m) m = values.of[i];
+  }
+  m = warp_max(m);
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) sum += values.of[i] = there ? stored_exp(values.of[i] - m) : 0.0f;
+  float scale = 1.0f / warp_sum(sum);
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) result.of[i] = values.of[i] * scale;
+  if (there) *(eight<real> *)(y + at + first) = result;
+}
+
+/* softmax_backward for such rows */
+KERNEL softmax_backward_short(const real *y, const float *dy, real *dx, int count, int n, float scale) {
+  ROW
+  int first = lane_number() * EIGHT;
+  bool there = first < n;
+  eight<real> values = eight_of(y + at + first, there), result;
+  eight<float> slopes = eight_of(dy + at + first, there);
+  float sum = 0.0f;
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) sum += values.of[i] * slopes.of[i];
+  float mean = warp_sum(sum);
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) result.of[i] = scale * values.of[i] * (slopes.of[i] - mean);
+  if (there) *(eight<real> *)(dx + at + first) = result;
+}
+
 /* y = log softmax(x) */
 KERNEL softmax_log_forward(const float *x, float *y, int count, int n) {
   ROW

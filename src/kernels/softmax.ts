@@ -31,7 +31,9 @@ export const softmaxKernels = kernelModule('kernels/softmax.c', {
 /** Attention uses forward and backward from the bf16 builds: their results are bf16, and so is y. */
 export const softmaxCuda = storageModules('kernels/softmax.cu', {
   softmax_forward: 'ptr ptr i32 i32 f32',
+  softmax_forward_short: 'ptr ptr i32 i32 f32',
   softmax_backward: 'ptr ptr ptr i32 i32 f32',
+  softmax_backward_short: 'ptr ptr ptr i32 i32 f32',
   softmax_log_forward: 'ptr ptr i32 i32',
   softmax_log_backward: 'ptr ptr ptr i32 i32',
   softmax_cross_entropy: 'ptr ptr ptr i32 i32',
@@ -48,8 +50,15 @@ export function onRows(
   operands: readonly number[],
   dtype: Activation = 'f32',
 ): void {
-  if (device.kind === 'cuda') kernelsFor(softmaxCuda, device, dtype)[kernel](perWarp(rows), ...operands);
-  else device.load(softmaxKernels)[kernel](...operands);
+  if (device.kind === 'cuda') {
+    const short = kernel === 'softmax_backward' && isShort(operands[4], operands.slice(0, 3));
+    kernelsFor(softmaxCuda, device, dtype)[short ? 'softmax_backward_short' : kernel](perWarp(rows), ...operands);
+  } else device.load(softmaxKernels)[kernel](...operands);
+}
+
+/** Whether a lane of a warp can have eight neighbours of a row of n: see softmax.cu. */
+function isShort(n: number, addresses: readonly number[]): boolean {
+  return n <= 256 && n % 8 === 0 && addresses.every((address) => address % 16 === 0);
 }
 
 /** y = softmax(factor x) for each row; the CPU supports only factor 1. */
@@ -58,9 +67,10 @@ export function softmaxOfRows(x: Tensor, y: Tensor, factor = 1): void {
   if (x.size === 0) return;
   const [rows, n] = rowsOf(x);
   const operands = [x.address, y.address, rows, n];
-  if (device.kind === 'cuda')
-    kernelsFor(softmaxCuda, device, y.dtype).softmax_forward(perWarp(rows), ...operands, factor);
-  else device.load(softmaxKernels).softmax_forward(...operands);
+  if (device.kind === 'cuda') {
+    const kernel = isShort(n, [x.address, y.address]) ? 'softmax_forward_short' : 'softmax_forward';
+    kernelsFor(softmaxCuda, device, y.dtype)[kernel](perWarp(rows), ...operands, factor);
+  } else device.load(softmaxKernels).softmax_forward(...operands);
 }
 
 /** The number and the length of the rows of x along its last axis. */

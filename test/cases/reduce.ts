@@ -132,6 +132,8 @@ function softmaxCase(op: 'softmax' | 'logSoftmax', offset: number): Case {
       { shape: [2, 5, 3], axis: 1 },
       { shape: [2, 5, 3], axis: -2 },
       { shape: [4, 130] },
+      { shape: [5, 40] },
+      { shape: [3, 256] },
     ],
     random: (pick) => {
       const shape = randomShape(pick, pick(1, 3), 1, 9);

@@ -327,3 +327,80 @@ HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ tensor_maps<M
   };
   each_tile(shared, tiles, place_of, load, make);
 }
+
+/* ---------------------------------------------------------------- matrix products */
+
+#define PRODUCT_MAPS 8
+#define PRODUCT_WORDS 16
+
+/* c_e [batches, m, n] = sum over pairs of a b + bias_e for each entry e, whose maps are those of a and b of each pair and whose words
+ * are the addresses of c and of bias, which may be 0. a [m, k] or, if transposed, [k, m]; b [n, k] or, if transposed, [k, n]; k is a
+ * multiple of 64. A step of 0 means one matrix for all batches. wide: c is f32. Rows of the next matrix of a batch may be read, but
+ * their sums are not written. */
+template <bool LEFT_TRANSPOSED, bool RIGHT_TRANSPOSED>
+DEVICE void multiply_matrices(const ring &r, const tensor_maps<PRODUCT_MAPS> &maps, const words<PRODUCT_WORDS> &table, int entries, int pairs,
+                              int batches, int m, int k, int n, int step_a, int step_b, int wide) {
+  int across = ceil_div(n, COLUMNS), down = ceil_div(m, ROWS), pieces = k / STEP;
+  struct place {
+    int entry, batch, row0, column0, steps;
+  };
+  auto place_of = [&](int tile) -> place {
+    int block = tile / across, column0 = tile % across * COLUMNS, matrix = block / down;
+    return {matrix / batches, matrix % batches, block % down * ROWS, column0, pairs * pieces};
+  };
+  auto load = [&](const place &p, int first) {
+    int left = p.batch * step_a * (LEFT_TRANSPOSED ? k : m), right = p.batch * step_b * (RIGHT_TRANSPOSED ? k : n);
+    produce(r, first, p.steps, [&](int step, const stage &s) {
+      int term = step % pieces * STEP;
+      const tensor_map *of = maps.of + 2 * (p.entry * pairs + step / pieces);
+      if (LEFT_TRANSPOSED)
+#pragma unroll
+        for (int i = 0; i < ROWS / 64; i++) load_box(s.left + i * PIECE, of[0], s.full, p.row0 + i * 64, left + term);
+      else load_box(s.left, of[0], s.full, term, left + p.row0);
+      if (RIGHT_TRANSPOSED)
+#pragma unroll
+        for (int i = 0; i < COLUMNS / 64; i++) load_box(s.right + i * PIECE, of[1], s.full, p.column0 + i * 64, right + term);
+      else load_box(s.right, of[1], s.full, term, right + p.column0);
+    });
+  };
+  auto make = [&](const place &p, int first) {
+    float sum[BLOCKS][COLUMNS / 2];
+    consume<LEFT_TRANSPOSED, RIGHT_TRANSPOSED>(r, first, p.steps, sum);
+    const u32 *words = table.of + 4 * p.entry;
+    void *c = address_in<void>(words);
+    const float *bias = address_in<const float>(words + 2);
+    each_four(sum, [&](int row, int column, float(&four)[4]) {
+      if (p.row0 + row >= m || p.column0 + column >= n) return;
+      size_t at = ((size_t)p.batch * (size_t)m + (size_t)(p.row0 + row)) * (size_t)n + (size_t)(p.column0 + column);
+      if (bias) {
+        float4 more = *(const float4 *)(bias + p.column0 + column);
+        four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
+      }
+      if (wide) *(float4 *)((float *)c + at) = make_float4(four[0], four[1], four[2], four[3]);
+      else {
+        four_reals result;
+#pragma unroll
+        for (int i = 0; i < 4; i++) result.part[i] = four[i];
+        *(four_reals *)((real *)c + at) = result;
+      }
+    });
+  };
+  each_tile(r, entries * batches * down * across, place_of, load, make);
+}
+
+#define PRODUCT_ARGUMENTS                                                                                                           \
+  const __grid_constant__ tensor_maps<PRODUCT_MAPS> maps, const __grid_constant__ words<PRODUCT_WORDS> table, int entries, int pairs, \
+      int batches, int m, int k, int n, int step_a, int step_b, int wide
+#define MULTIPLY(left, right)                                                                                              \
+  if (threadIdx.x < 2 * entries * pairs) map_prefetch(maps.of[threadIdx.x]);                                               \
+  SHARED_RING(shared);                                                                                                     \
+  multiply_matrices<left, right>(shared, maps, table, entries, pairs, batches, m, k, n, step_a, step_b, wide)
+
+/* a [m, k], b [k, n] */
+HOPPER_KERNEL conv_hopper_multiply(PRODUCT_ARGUMENTS) { MULTIPLY(false, true); }
+
+/* a [m, k], b [n, k] */
+HOPPER_KERNEL conv_hopper_multiply_right_transposed(PRODUCT_ARGUMENTS) { MULTIPLY(false, false); }
+
+/* a [k, m], b [k, n] */
+HOPPER_KERNEL conv_hopper_multiply_left_transposed(PRODUCT_ARGUMENTS) { MULTIPLY(true, true); }

@@ -37,6 +37,10 @@ const MOST_REACH = 127;
  */
 export const MOST_TOGETHER = 14;
 export const ENTRY_WORDS = 7;
+/** The most pairs of matrices that one launch multiplies, and the words of their table: see hopper.cu. */
+export const MOST_PAIRS = 4;
+export const PRODUCT_WORDS = 16;
+const PRODUCT = `maps:${2 * MOST_PAIRS} words:${PRODUCT_WORDS} i32 i32 i32 i32 i32 i32 i32 i32 i32` as const;
 
 const build = { precisions: ['bf16'], target: 'sm_90a', twin: convCuda.portable.bf16.module } as const;
 
@@ -52,6 +56,9 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
       conv_hopper_forward: 'map map ptr ptr ptr ptr ptr f32 map i32',
       conv_hopper_input_gradient: 'map map ptr ptr f32',
       conv_hopper_weight_gradients: `maps:${2 * MOST_TOGETHER} words:${ENTRY_WORDS * MOST_TOGETHER} i32 i32 i32`,
+      conv_hopper_multiply: PRODUCT,
+      conv_hopper_multiply_right_transposed: PRODUCT,
+      conv_hopper_multiply_left_transposed: PRODUCT,
     },
     {
       ...build,
@@ -98,7 +105,7 @@ export function patchesOf(maps: TensorMaps, x: Tensor, shape: ConvShape, count: 
 
 export type Tile = (typeof hopperBuilds)[number];
 
-export const tilesOf = (tile: Tile, rows: number, columns: number) =>
+export const tilesOf = (tile: Pick<Tile, 'rows' | 'columns'>, rows: number, columns: number) =>
   Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
 
 /** Microseconds that a block takes for `tiles` tiles, whose sums have `terms` terms in total. */

@@ -3,6 +3,7 @@ import type { PendingProduct } from '../../autograd/gradient_parts.ts';
 import { checkedBy } from '../../device/fast_builds.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { hopperProducts } from '../conv/hopper_products.ts';
 import { inChunks, productBuilds, productLaunchOf, productModules } from '../launch/product.ts';
 import type { Activation } from '../launch/storage.ts';
 import { halvesOf, padTo } from '../launch/words.ts';
@@ -34,6 +35,13 @@ export function joinedProduct(pairs: readonly PendingProduct[]): Tensor {
   const columns = weight.shape[1];
   const rows = dy.size / weight.shape[0];
   const shape = [...dy.shape.slice(0, -1), columns];
+  const [outputs] = weight.shape;
+  if (pairs.every((pair) => pair.weight.shape[0] === outputs)) {
+    const product = { pairs: pairs.map((pair) => [pair.dy, pair.weight] as const) };
+    const sizes = { batches: 1, rows, columns, terms: outputs, orders: [false, false], steps: [0, 0] } as const;
+    const fast = hopperProducts([product], sizes, { shape, dtype });
+    if (fast) return fast[0];
+  }
   let terms = 0;
   const words = pairs.flatMap((pair) => {
     const first = terms;

@@ -6,6 +6,7 @@ import { formatShape, ShapeError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { sameShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { hopperProducts } from '../conv/hopper_products.ts';
 import { inChunks, productBuilds, productLaunchOf, productModules } from '../launch/product.ts';
 import type { Activation } from '../launch/storage.ts';
 import { halvesOf, padTo } from '../launch/words.ts';
@@ -59,6 +60,24 @@ export function linears(x: Tensor, layers: readonly LinearLayer[]): Tensor[] {
 }
 
 function launch(x: Tensor, layers: readonly LinearLayer[], weights: readonly Tensor[]): Tensor[] {
+  const outputs = onHopper(x, layers, weights) ?? onAnyCard(x, layers, weights);
+  return outputs.map((y, i) => {
+    const { weight, bias } = layers[i];
+    const attributes = { transposeA: false, transposeB: true, dtypeB: weight.dtype as Activation };
+    return apply(matmulOp, y, { parents: [x, weight, bias], saved: [x, weights[i]], attributes });
+  });
+}
+
+/** All layers in one launch of sm_90a's kernels, if these support them. */
+function onHopper(x: Tensor, layers: readonly LinearLayer[], weights: readonly Tensor[]): Tensor[] | undefined {
+  const [columns, terms] = weights[0]?.shape ?? [];
+  if (!columns || weights.some(({ shape }) => shape[0] !== columns)) return undefined;
+  const products = weights.map((weight, i) => ({ pairs: [[x, weight]] as const, bias: layers[i].bias }));
+  const sizes = { batches: 1, rows: x.size / terms, columns, terms, orders: [false, true], steps: [0, 0] } as const;
+  return hopperProducts(products, sizes, { shape: [...x.shape.slice(0, -1), columns], dtype: x.dtype });
+}
+
+function onAnyCard(x: Tensor, layers: readonly LinearLayer[], weights: readonly Tensor[]): Tensor[] {
   const { device, dtype } = x;
   const inputs = x.shape[x.rank - 1];
   const rows = x.size / inputs;
@@ -86,11 +105,7 @@ function launch(x: Tensor, layers: readonly LinearLayer[], weights: readonly Ten
     inputs,
     chunked,
   );
-  return outputs.map((y, i) => {
-    const { weight, bias } = layers[i];
-    const attributes = { transposeA: false, transposeB: true, dtypeB: weight.dtype as Activation };
-    return apply(matmulOp, y, { parents: [x, weight, bias], saved: [x, weights[i]], attributes });
-  });
+  return outputs;
 }
 
 /** Calls withWeight for several weights. */
