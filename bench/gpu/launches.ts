@@ -309,6 +309,8 @@ interface HopperTiles {
   bias: boolean;
   add: boolean;
   residual: boolean;
+  /** Whether the epilogue reads probabilities twice, two at a time. */
+  probabilities?: boolean;
 }
 
 function hopperTiles({ name, arguments: values }: PlannedNode, tile: Tile, tables: Tables): HopperTiles {
@@ -369,13 +371,30 @@ function hopperProductTiles({ arguments: values }: PlannedNode, tile: Tile): Hop
   return { parts, bytes: entries * bytes, ...counts, bias, add: false, residual: false };
 }
 
+/** Products of attention with a softmax or its gradient: see hopper_attention.ts. */
+function attentionTiles({ name, arguments: values }: PlannedNode, tile: Tile): HopperTiles {
+  const slopes = name === 'conv_hopper_slopes';
+  const [batches, rows, terms, columns] = values.slice(slopes ? 4 : 3);
+  const tiles = batches * tilesOf(tile, rows, columns);
+  const most = Math.ceil(tiles / hopperModel.multiprocessors);
+  const each = terms / HOPPER_STEP;
+  const bytes = HALF * batches * ((rows + columns) * terms + (slopes ? 2 : 1) * rows * columns);
+  const text = `attention, ${batches} times ${rows} x ${terms} x ${columns}, ${slopes ? 'gradient of the ' : ''}softmax`;
+  const parts = [{ name: text, flops: 2 * batches * rows * terms * columns, bytes }];
+  const counts = { tiles, most, mostSteps: most * each, steps: tiles * each };
+  return { parts, bytes, ...counts, bias: false, add: false, residual: false, probabilities: slopes };
+}
+
+function productTilesOf(node: PlannedNode, tile: Tile): HopperTiles | undefined {
+  if (/_(probabilities|slopes)$/.test(node.name)) return attentionTiles(node, tile);
+  return node.name.startsWith('conv_hopper_multiply') ? hopperProductTiles(node, tile) : undefined;
+}
+
 function ofHopper(node: PlannedNode, tables: Tables, statics: StaticFacts): Launch {
   const tile = hopperBuilds.find(({ module }) => module.name === node.module);
   if (!tile) throw new Error(`no tile has the module ${node.module}`);
   const { facts, blocks, threads, resident } = factsOf(node, statics);
-  const found = node.name.startsWith('conv_hopper_multiply')
-    ? hopperProductTiles(node, tile)
-    : hopperTiles(node, tile, tables);
+  const found = productTilesOf(node, tile) ?? hopperTiles(node, tile, tables);
   const { tile: outer, step } = hopperLoops(facts);
   const { issue, issued, latency } = hopperModel;
   // Half of the addends' code is executed if one of the two is there.
@@ -384,9 +403,10 @@ function ofHopper(node: PlannedNode, tables: Tables, statics: StaticFacts): Laun
   const perTile = plain + ((full - plain) * addends) / 2;
   // If warpgroups take turns, one of the two makes a tile.
   const warps = tile.together === 1 ? CONSUMERS / 2 : CONSUMERS;
-  const { 8: optional = 0, 16: biases = 0 } = outer.waits;
+  const { 4: pairs = 0, 8: optional = 0, 16: biases = 0 } = outer.waits;
   const waits =
     (found.bias ? biases * latency.l1 : 0) +
+    (found.probabilities ? (pairs / 2) * (latency.memory + latency.l1) : 0) +
     (found.add ? (optional / 2) * latency.l1 : 0) +
     (found.residual ? (optional / 2) * latency.memory : 0);
   return {

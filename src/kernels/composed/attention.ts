@@ -7,6 +7,7 @@ import { DtypeError, formatShape, ShapeError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { scope } from '../../tensor/scope.ts';
 import { type Tensor, tensorKind } from '../../tensor/tensor.ts';
+import { hopperProbabilities, hopperSlopes } from '../conv/hopper_attention.ts';
 import { mul } from '../elementwise.ts';
 import { attends, type FlashAttention, flashAttention } from '../flash_attention.ts';
 import type { Activation } from '../launch/storage.ts';
@@ -22,14 +23,8 @@ export const attentionOp = declareOp<{ scale: number }>({
   cpu: softmaxKernels,
   cuda: softmaxCuda,
   backward({ grad, saved: [q, k, v, probabilities], attributes: { scale } }) {
-    const dtype = q.dtype as Activation;
-    using dProbabilities = product({ tensor: grad }, { tensor: v, transposed: true }, { dtype: 'f32' });
     const dv = product({ tensor: probabilities, transposed: true }, { tensor: grad });
-    using dScores = allocate(probabilities.shape, { device: q.device, dtype });
-    const keys = k.shape[1];
-    const rows = dScores.size / keys;
-    const operands = [probabilities.address, dProbabilities.address, dScores.address, rows, keys, scale];
-    if (rows > 0) onRows(q.device, 'softmax_backward', rows, operands, dtype);
+    using dScores = hopperSlopes(grad, v, probabilities, scale) ?? slopesOf(grad, v, probabilities, scale);
     const dq = product({ tensor: dScores }, { tensor: k });
     const dk = product({ tensor: dScores, transposed: true }, { tensor: q });
     return [dq, dk, dv];
@@ -125,15 +120,31 @@ function checkMask(mask: Tensor, q: Tensor, full: readonly number[]): void {
     );
 }
 
-function storedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, device: Device): Tensor {
-  const dtype = q.dtype as Activation;
+/** The gradient of the scores, before they were scaled. */
+function slopesOf(grad: Tensor, v: Tensor, probabilities: Tensor, scale: number): Tensor {
+  const { device, dtype, shape } = probabilities;
+  using dProbabilities = product({ tensor: grad }, { tensor: v, transposed: true }, { dtype: 'f32' });
+  const dScores = allocate(shape, { device, dtype });
+  const keys = shape[2];
+  const rows = dScores.size / keys;
+  const operands = [probabilities.address, dProbabilities.address, dScores.address, rows, keys, scale];
+  if (rows > 0) onRows(device, 'softmax_backward', rows, operands, dtype as Activation);
+  return dScores;
+}
+
+function softmaxOfScores(q: Tensor, k: Tensor, scale: number, device: Device): Tensor {
   // On CUDA the softmax kernel applies the scale; on the CPU it is cheaper to scale q than the scores.
   const late = device.kind === 'cuda';
   const scaled = late ? q : noGrad(() => mul(q, scale));
   using scores = product({ tensor: scaled }, { tensor: k, transposed: true }, { dtype: 'f32' });
   if (scaled !== q) scaled.dispose();
-  using probabilities = allocate(scores.shape, { device, dtype });
+  const probabilities = allocate(scores.shape, { device, dtype: q.dtype });
   softmaxOfRows(scores, probabilities, late ? scale : 1);
+  return probabilities;
+}
+
+function storedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, device: Device): Tensor {
+  using probabilities = hopperProbabilities(q, k, scale) ?? softmaxOfScores(q, k, scale, device);
   const y = product({ tensor: probabilities }, { tensor: v });
   return apply(attentionOp, y, { parents: [q, k, v], saved: [q, k, v, probabilities], attributes: { scale } });
 }

@@ -333,68 +333,81 @@ HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ tensor_maps<M
 #define PRODUCT_MAPS 8
 #define PRODUCT_WORDS 16
 
-/* c_e [batches, m, n] = sum over pairs of a b + bias_e for each entry e, whose maps are those of a and b of each pair and whose words
- * are the addresses of c and of bias, which may be 0. a [m, k] or, if transposed, [k, m]; b [n, k] or, if transposed, [k, n]; k is a
- * multiple of 64. A step of 0 means one matrix for all batches. wide: c is f32. Rows of the next matrix of a batch may be read, but
- * their sums are not written. */
-template <bool LEFT_TRANSPOSED, bool RIGHT_TRANSPOSED>
-DEVICE void multiply_matrices(const ring &r, const tensor_maps<PRODUCT_MAPS> &maps, const words<PRODUCT_WORDS> &table, int entries, int pairs,
-                              int batches, int m, int k, int n, int step_a, int step_b, int wide) {
-  int across = ceil_div(n, COLUMNS), down = ceil_div(m, ROWS), pieces = k / STEP;
-  struct place {
-    int entry, batch, row0, column0, steps;
-  };
-  auto place_of = [&](int tile) -> place {
+/* Sums over `pairs` pairs of a b for `entries` entries with `batches` matrices each. a [m, k] or, if transposed, [k, m]; b [n, k] or, if
+ * transposed, [k, n]; k is a multiple of 64. A step of 0 means one matrix for all batches. */
+struct matrix_sizes {
+  int entries, pairs, batches, m, k, n, step_a, step_b;
+};
+
+struct matrix_place {
+  int entry, batch, row0, column0, steps;
+};
+
+/* map_of(i) is the map of a of pair i / 2, or of b if i is odd, counted over all entries. finish(place, sum) writes the sums of a tile.
+ * Rows of the next matrix of a batch may be read; their sums must not be written. */
+template <bool LEFT_TRANSPOSED, bool RIGHT_TRANSPOSED, class MapOf, class Finish>
+DEVICE void multiply_matrices(const ring &r, const matrix_sizes &z, MapOf map_of, Finish finish) {
+  int across = ceil_div(z.n, COLUMNS), down = ceil_div(z.m, ROWS), pieces = z.k / STEP;
+  auto place_of = [&](int tile) -> matrix_place {
     int block = tile / across, column0 = tile % across * COLUMNS, matrix = block / down;
-    return {matrix / batches, matrix % batches, block % down * ROWS, column0, pairs * pieces};
+    return {matrix / z.batches, matrix % z.batches, block % down * ROWS, column0, z.pairs * pieces};
   };
-  auto load = [&](const place &p, int first) {
-    int left = p.batch * step_a * (LEFT_TRANSPOSED ? k : m), right = p.batch * step_b * (RIGHT_TRANSPOSED ? k : n);
+  auto load = [&](const matrix_place &p, int first) {
+    int left = p.batch * z.step_a * (LEFT_TRANSPOSED ? z.k : z.m), right = p.batch * z.step_b * (RIGHT_TRANSPOSED ? z.k : z.n);
     produce(r, first, p.steps, [&](int step, const stage &s) {
-      int term = step % pieces * STEP;
-      const tensor_map *of = maps.of + 2 * (p.entry * pairs + step / pieces);
+      int term = step % pieces * STEP, pair = p.entry * z.pairs + step / pieces;
+      const tensor_map &a = map_of(2 * pair), &b = map_of(2 * pair + 1);
       if (LEFT_TRANSPOSED)
 #pragma unroll
-        for (int i = 0; i < ROWS / 64; i++) load_box(s.left + i * PIECE, of[0], s.full, p.row0 + i * 64, left + term);
-      else load_box(s.left, of[0], s.full, term, left + p.row0);
+        for (int i = 0; i < ROWS / 64; i++) load_box(s.left + i * PIECE, a, s.full, p.row0 + i * 64, left + term);
+      else load_box(s.left, a, s.full, term, left + p.row0);
       if (RIGHT_TRANSPOSED)
 #pragma unroll
-        for (int i = 0; i < COLUMNS / 64; i++) load_box(s.right + i * PIECE, of[1], s.full, p.column0 + i * 64, right + term);
-      else load_box(s.right, of[1], s.full, term, right + p.column0);
+        for (int i = 0; i < COLUMNS / 64; i++) load_box(s.right + i * PIECE, b, s.full, p.column0 + i * 64, right + term);
+      else load_box(s.right, b, s.full, term, right + p.column0);
     });
   };
-  auto make = [&](const place &p, int first) {
+  auto make = [&](const matrix_place &p, int first) {
     float sum[BLOCKS][COLUMNS / 2];
     consume<LEFT_TRANSPOSED, RIGHT_TRANSPOSED>(r, first, p.steps, sum);
-    const u32 *words = table.of + 4 * p.entry;
-    void *c = address_in<void>(words);
-    const float *bias = address_in<const float>(words + 2);
-    each_four(sum, [&](int row, int column, float(&four)[4]) {
-      if (p.row0 + row >= m || p.column0 + column >= n) return;
-      size_t at = ((size_t)p.batch * (size_t)m + (size_t)(p.row0 + row)) * (size_t)n + (size_t)(p.column0 + column);
-      if (bias) {
-        float4 more = *(const float4 *)(bias + p.column0 + column);
-        four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
-      }
-      if (wide) *(float4 *)((float *)c + at) = make_float4(four[0], four[1], four[2], four[3]);
-      else {
-        four_reals result;
-#pragma unroll
-        for (int i = 0; i < 4; i++) result.part[i] = four[i];
-        *(four_reals *)((real *)c + at) = result;
-      }
-    });
+    finish(p, sum);
   };
-  each_tile(r, entries * batches * down * across, place_of, load, make);
+  each_tile(r, z.entries * z.batches * down * across, place_of, load, make);
 }
 
+/* Writes the sums of a tile to c [batches, m, n], as f32 if it is wide; bias [n] may be 0. */
+DEVICE void write_matrix(const matrix_sizes &z, const matrix_place &p, const float (&sum)[BLOCKS][COLUMNS / 2], void *c, const float *bias, bool wide) {
+  each_four(sum, [&](int row, int column, float(&four)[4]) {
+    if (p.row0 + row >= z.m || p.column0 + column >= z.n) return;
+    size_t at = ((size_t)p.batch * (size_t)z.m + (size_t)(p.row0 + row)) * (size_t)z.n + (size_t)(p.column0 + column);
+    if (bias) {
+      float4 more = *(const float4 *)(bias + p.column0 + column);
+      four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
+    }
+    if (wide) *(float4 *)((float *)c + at) = make_float4(four[0], four[1], four[2], four[3]);
+    else {
+      four_reals result;
+#pragma unroll
+      for (int i = 0; i < 4; i++) result.part[i] = four[i];
+      *(four_reals *)((real *)c + at) = result;
+    }
+  });
+}
+
+/* c_e = sum over pairs of a b + bias_e for each entry e, whose words are the addresses of c and of bias, which may be 0. wide: c is f32. */
 #define PRODUCT_ARGUMENTS                                                                                                           \
   const __grid_constant__ tensor_maps<PRODUCT_MAPS> maps, const __grid_constant__ words<PRODUCT_WORDS> table, int entries, int pairs, \
       int batches, int m, int k, int n, int step_a, int step_b, int wide
-#define MULTIPLY(left, right)                                                                                              \
-  if (threadIdx.x < 2 * entries * pairs) map_prefetch(maps.of[threadIdx.x]);                                               \
-  SHARED_RING(shared);                                                                                                     \
-  multiply_matrices<left, right>(shared, maps, table, entries, pairs, batches, m, k, n, step_a, step_b, wide)
+#define MULTIPLY(left, right)                                                                                          \
+  if (threadIdx.x < 2 * entries * pairs) map_prefetch(maps.of[threadIdx.x]);                                           \
+  SHARED_RING(shared);                                                                                                 \
+  matrix_sizes z = {entries, pairs, batches, m, k, n, step_a, step_b};                                                 \
+  multiply_matrices<left, right>(                                                                                      \
+      shared, z, [&](int i) -> const tensor_map & { return maps.of[i]; },                                              \
+      [&](const matrix_place &p, const float(&sum)[BLOCKS][COLUMNS / 2]) {                                             \
+        const u32 *e = table.of + 4 * p.entry;                                                                         \
+        write_matrix(z, p, sum, address_in<void>(e), address_in<const float>(e + 2), wide != 0);                       \
+      })
 
 /* a [m, k], b [k, n] */
 HOPPER_KERNEL conv_hopper_multiply(PRODUCT_ARGUMENTS) { MULTIPLY(false, true); }
@@ -404,3 +417,88 @@ HOPPER_KERNEL conv_hopper_multiply_right_transposed(PRODUCT_ARGUMENTS) { MULTIPL
 
 /* a [k, m], b [k, n] */
 HOPPER_KERNEL conv_hopper_multiply_left_transposed(PRODUCT_ARGUMENTS) { MULTIPLY(true, true); }
+
+/* ---------------------------------------------------------------- products of attention whose rows are whole in a tile
+ * n <= COLUMNS. A row of sums is in the registers of four neighbouring lanes: each_pair calls f(register, column) for the lane's pairs of
+ * columns in rows `half` (0 or 1) of a block.
+ */
+template <class F> DEVICE void each_pair(int half, int n, F f) {
+#pragma unroll
+  for (int i = 0; i < COLUMNS / 8; i++)
+    if (i * 8 < n) f(4 * i + 2 * half, i * 8 + (int)threadIdx.x % 4 * 2);
+}
+
+DEVICE float quad_sum(float x) {
+  x += __shfl_xor_sync(0xFFFFFFFFu, x, 1);
+  return x + __shfl_xor_sync(0xFFFFFFFFu, x, 2);
+}
+
+DEVICE float quad_max(float x) {
+  x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 1));
+  return fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 2));
+}
+
+#define EACH_ROW                        \
+  _Pragma("unroll") for (int block = 0; block < BLOCKS; block++) \
+      _Pragma("unroll") for (int half = 0; half < 2; half++)
+
+/* probabilities [batches, m, n] = softmax(scale q k^T) along rows; q [batches, m, terms], k [batches, n, terms] */
+HOPPER_KERNEL conv_hopper_probabilities(const __grid_constant__ tensor_map q, const __grid_constant__ tensor_map k, real *probabilities,
+                                        int batches, int m, int terms, int n, float scale) {
+  if (threadIdx.x == 0) map_prefetch(q), map_prefetch(k);
+  SHARED_RING(shared);
+  matrix_sizes z = {1, 1, batches, m, terms, n, 1, 1};
+  multiply_matrices<false, false>(
+      shared, z, [&](int i) -> const tensor_map & { return i ? k : q; },
+      [&](const matrix_place &p, float(&sum)[BLOCKS][COLUMNS / 2]) {
+        EACH_ROW {
+          float *own = sum[block], most = -infinity(), total = 0.0f;
+          each_pair(half, n, [&](int i, int) {
+            own[i] *= scale, own[i + 1] *= scale;
+            most = fmaxf(most, fmaxf(own[i], own[i + 1]));
+          });
+          most = quad_max(most);
+          each_pair(half, n, [&](int i, int) {
+            own[i] = fast_exp2(1.44269504f * (own[i] - most)), own[i + 1] = fast_exp2(1.44269504f * (own[i + 1] - most));
+            total += own[i] + own[i + 1];
+          });
+          float share = 1.0f / quad_sum(total);
+          each_pair(half, n, [&](int i, int) { own[i] *= share, own[i + 1] *= share; });
+        }
+        write_matrix(z, p, sum, probabilities, 0, false);
+      });
+}
+
+struct alignas(4) two_reals {
+  real part[2];
+};
+
+/* slopes [batches, m, n] of the scores before they were scaled: scale p (d - sum of p d along the row), d = dy v^T; dy [batches, m, terms],
+ * v [batches, n, terms], p [batches, m, n] the probabilities */
+HOPPER_KERNEL conv_hopper_slopes(const __grid_constant__ tensor_map dy, const __grid_constant__ tensor_map v, const real *probabilities,
+                                 real *slopes, int batches, int m, int terms, int n, float scale) {
+  if (threadIdx.x == 0) map_prefetch(dy), map_prefetch(v);
+  SHARED_RING(shared);
+  matrix_sizes z = {1, 1, batches, m, terms, n, 1, 1};
+  multiply_matrices<false, false>(
+      shared, z, [&](int i) -> const tensor_map & { return i ? v : dy; },
+      [&](const matrix_place &p, float(&sum)[BLOCKS][COLUMNS / 2]) {
+        int lane = threadIdx.x % 128, first = p.row0 + share() * BLOCKS * 64 + lane / 32 * 16 + lane % 32 / 4;
+        EACH_ROW {
+          float *own = sum[block], total = 0.0f;
+          int row = first + block * 64 + half * 8;
+          /* Rows of the next matrix are not written, so any probabilities serve. */
+          const real *of = probabilities + ((size_t)p.batch * (size_t)m + (size_t)min(row, m - 1)) * (size_t)n;
+          each_pair(half, n, [&](int i, int column) {
+            two_reals two = *(const two_reals *)(of + column);
+            total += own[i] * two.part[0] + own[i + 1] * two.part[1];
+          });
+          float mean = quad_sum(total);
+          each_pair(half, n, [&](int i, int column) {
+            two_reals two = *(const two_reals *)(of + column);
+            own[i] = scale * two.part[0] * (own[i] - mean), own[i + 1] = scale * two.part[1] * (own[i + 1] - mean);
+          });
+        }
+        write_matrix(z, p, sum, slopes, 0, false);
+      });
+}

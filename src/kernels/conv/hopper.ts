@@ -59,6 +59,8 @@ export const hopperBuilds = hopperTuning.tiles.map((tile) => ({
       conv_hopper_multiply: PRODUCT,
       conv_hopper_multiply_right_transposed: PRODUCT,
       conv_hopper_multiply_left_transposed: PRODUCT,
+      conv_hopper_probabilities: 'map map ptr i32 i32 i32 i32 f32',
+      conv_hopper_slopes: 'map map ptr ptr i32 i32 i32 i32 f32',
     },
     {
       ...build,

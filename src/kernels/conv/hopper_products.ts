@@ -8,7 +8,7 @@ import { hopperTuning } from '../tuning/sm_90a.ts';
 import { hopperBuilds, hopperGridOf, MOST_PAIRS, PRODUCT_WORDS, STEP, type Tile, tilesOf, timeOf } from './hopper.ts';
 
 /** The fewest tiles of 128 x 64 for which a launch is worth it; smaller products have portable kernels that split terms. */
-const LEAST_TILES = 64;
+const LEAST_TILES = 32;
 const ENTRY_WORDS = PRODUCT_WORDS / MOST_PAIRS;
 
 /** The sum of the products of all pairs, plus bias [columns], f32, for each row. */
@@ -30,24 +30,35 @@ export interface ProductSizes {
   steps: readonly [left: number, right: number];
 }
 
-const countTiles = (tile: Pick<Tile, 'rows' | 'columns'>, { batches, rows, columns }: ProductSizes, count: number) =>
-  count * batches * tilesOf(tile, rows, columns);
+export const countTiles = (
+  tile: Pick<Tile, 'rows' | 'columns'>,
+  { batches, rows, columns }: ProductSizes,
+  count: number,
+) => count * batches * tilesOf(tile, rows, columns);
 
-/** Whether the kernels support that many products of `pairs` pairs each. */
-export function suitsHopperProducts(sizes: ProductSizes, count: number, pairs: number): boolean {
-  const { batches, rows, columns, terms, orders } = sizes;
+/** Whether the kernels can compute that many products of `pairs` pairs each. */
+export function suitsHopperProducts(
+  { batches, rows, columns, terms, orders }: ProductSizes,
+  count: number,
+  pairs: number,
+): boolean {
   const whole = [rows, columns, terms].every((extent) => extent > 0 && extent % STEP === 0);
-  if (!whole || batches < 1 || count * pairs > MOST_PAIRS || (orders[0] && orders[1])) return false;
-  return countTiles({ rows: 128, columns: 64 }, sizes, count) >= LEAST_TILES;
+  return whole && batches > 0 && count * pairs <= MOST_PAIRS && !(orders[0] && orders[1]);
 }
 
-/** The tile with the least predicted time; all tiles give the same sums. */
-export function productTile(sizes: ProductSizes, count: number, pairs: number): Tile {
-  const timed = hopperBuilds.map((tile) => {
-    const waves = Math.ceil(countTiles(tile, sizes, count) / hopperTuning.multiprocessors);
-    return { tile, microseconds: timeOf(tile, waves, waves * pairs * sizes.terms) };
-  });
-  return timed.reduce((best, one) => (one.microseconds < best.microseconds ? one : best)).tile;
+/**
+ * The tile with the least predicted time of those with at least that many columns; undefined if there is too little to
+ * do, or no such tile. All tiles give the same sums.
+ */
+export function productTile(sizes: ProductSizes, count: number, pairs: number, columns = 0): Tile | undefined {
+  if (countTiles({ rows: 128, columns: 64 }, sizes, count) < LEAST_TILES) return undefined;
+  const timed = hopperBuilds
+    .filter((tile) => tile.columns >= columns)
+    .map((tile) => {
+      const waves = Math.ceil(countTiles(tile, sizes, count) / hopperTuning.multiprocessors);
+      return { tile, microseconds: timeOf(tile, waves, waves * pairs * sizes.terms) };
+    });
+  return timed.toSorted((a, b) => a.microseconds - b.microseconds).at(0)?.tile;
 }
 
 /**
@@ -70,6 +81,7 @@ export function hopperProducts(
   if ([...operands, ...biases].some(({ address }) => address % 16 !== 0)) return undefined;
   if (!suitsHopperProducts(sizes, products.length, pairs.length)) return undefined;
   const tile = chosen ?? productTile(sizes, products.length, pairs.length);
+  if (!tile) return undefined;
   const [lefts, rights] = steps.map((step) => (step === 0 ? 1 : batches));
   const mapsOf = ([left, right]: MatrixProduct['pairs'][number]) => [
     orders[0]
