@@ -419,13 +419,18 @@ HOPPER_KERNEL conv_hopper_multiply_right_transposed(PRODUCT_ARGUMENTS) { MULTIPL
 HOPPER_KERNEL conv_hopper_multiply_left_transposed(PRODUCT_ARGUMENTS) { MULTIPLY(true, true); }
 
 /* ---------------------------------------------------------------- products of attention whose rows are whole in a tile
- * n <= COLUMNS. A row of sums is in the registers of four neighbouring lanes: each_pair calls f(register, column) for the lane's pairs of
- * columns in rows `half` (0 or 1) of a block.
+ * n <= COLUMNS, a multiple of 64. A row of sums is in the registers of four neighbouring lanes: each_pair calls f(register, column) for
+ * the lane's pairs of columns in rows `half` (0 or 1) of a block. The whole warp must call it.
  */
 template <class F> DEVICE void each_pair(int half, int n, F f) {
 #pragma unroll
-  for (int i = 0; i < COLUMNS / 8; i++)
-    if (i * 8 < n) f(4 * i + 2 * half, i * 8 + (int)threadIdx.x % 4 * 2);
+  for (int first = 0; first < COLUMNS; first += 64) {
+    if (first >= n) break;
+    /* Loads of the next columns wait until those before are used, so that they fit into registers. */
+    __syncwarp();
+#pragma unroll
+    for (int i = first / 8; i < first / 8 + 8; i++) f(4 * i + 2 * half, i * 8 + (int)threadIdx.x % 4 * 2);
+  }
 }
 
 DEVICE float quad_sum(float x) {
