@@ -7,9 +7,10 @@ import { hopperCut, hopperWeightPartials } from '../conv/hopper_weight_gradients
 import { type ConvEpilogue, type ConvShape, convShapeOf, inputShape, outputShape, weightShape } from '../conv/shape.ts';
 import { sumAxes } from '../inner/reduction.ts';
 import { Draw, exactly, inCheck } from './draw.ts';
+import { hopperProductsCheck } from './hopper_products.ts';
 
 /** The functions of conv/cuda.ts. */
-interface Passes {
+export interface Passes {
   forward(x: Tensor, weight: Tensor, shape: ConvShape, epilogue: ConvEpilogue, second?: Tensor): Tensor;
   inputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, scale: number): Tensor;
   weightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scale: number, second?: Tensor): Tensor;
@@ -43,7 +44,11 @@ export function convolutionCheck(passes: Passes): FastCheck {
       if ('conv_few_widen' in build.kernels) return few.flatMap((shape) => compute(passes, draw, shape));
       if (build.target === undefined) return layers.flatMap((shape) => compute(passes, draw, shape));
       const shapes = [...layers.slice(0, -1), manyTiles(device)];
-      return [...shapes.flatMap((shape) => compute(passes, draw, shape)), ...together(passes, draw, shapes)];
+      return [
+        ...shapes.flatMap((shape) => compute(passes, draw, shape)),
+        ...together(passes, draw, shapes),
+        ...hopperProductsCheck(passes, draw),
+      ];
     });
 }
 

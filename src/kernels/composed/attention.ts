@@ -2,7 +2,6 @@
 // the few pixels of an image, and dropout stores them too; everything else computes scores by blocks (flash_attention.ts).
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
-import type { Device } from '../../device/device.ts';
 import { DtypeError, formatShape, ShapeError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { scope } from '../../tensor/scope.ts';
@@ -24,7 +23,7 @@ export const attentionOp = declareOp<{ scale: number }>({
   cuda: softmaxCuda,
   backward({ grad, saved: [q, k, v, probabilities], attributes: { scale } }) {
     const dv = product({ tensor: probabilities, transposed: true }, { tensor: grad });
-    using dScores = hopperSlopes(grad, v, probabilities, scale) ?? slopesOf(grad, v, probabilities, scale);
+    using dScores = attentionSlopes(grad, v, probabilities, scale);
     const dq = product({ tensor: dScores }, { tensor: k });
     const dk = product({ tensor: dScores, transposed: true }, { tensor: q });
     return [dq, dk, dv];
@@ -78,7 +77,7 @@ const attentionOptions: OptionKinds<AttentionOptions> = {
  * attention(q, q, q, { heads: 2, mask }).shape; // [1, 4, 8]
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
-  const device = checkActivations('attention', [q, k, v]);
+  checkActivations('attention', [q, k, v]);
   const [n, , channels] = q.shape;
   const fits =
     [q, k, v].every((t) => t.rank === 3 && t.shape[0] === n) &&
@@ -104,7 +103,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   const scale = given ?? 1 / Math.sqrt(channels / heads);
   if (dropout) return droppedAttention(q, k, v, mask, { heads, causal, scale }, dropout);
   if (heads > 1 || causal || mask) return flashAttention(q, k, v, mask, { heads, causal, scale });
-  return storedAttention(q, k, v, scale, device);
+  return storedAttention(q, k, v, scale);
 }
 
 function checkMask(mask: Tensor, q: Tensor, full: readonly number[]): void {
@@ -120,9 +119,11 @@ function checkMask(mask: Tensor, q: Tensor, full: readonly number[]): void {
     );
 }
 
-/** The gradient of the scores, before they were scaled. */
-function slopesOf(grad: Tensor, v: Tensor, probabilities: Tensor, scale: number): Tensor {
+/** The gradient of the scores before they were scaled, of the probabilities' dtype. */
+export function attentionSlopes(grad: Tensor, v: Tensor, probabilities: Tensor, scale: number): Tensor {
   const { device, dtype, shape } = probabilities;
+  const fast = hopperSlopes(grad, v, probabilities, scale);
+  if (fast) return fast;
   using dProbabilities = product({ tensor: grad }, { tensor: v, transposed: true }, { dtype: 'f32' });
   const dScores = allocate(shape, { device, dtype });
   const keys = shape[2];
@@ -132,7 +133,11 @@ function slopesOf(grad: Tensor, v: Tensor, probabilities: Tensor, scale: number)
   return dScores;
 }
 
-function softmaxOfScores(q: Tensor, k: Tensor, scale: number, device: Device): Tensor {
+/** softmax(scale q k^T), of q's dtype. */
+export function attentionProbabilities(q: Tensor, k: Tensor, scale: number): Tensor {
+  const { device } = q;
+  const fast = hopperProbabilities(q, k, scale);
+  if (fast) return fast;
   // On CUDA the softmax kernel applies the scale; on the CPU it is cheaper to scale q than the scores.
   const late = device.kind === 'cuda';
   const scaled = late ? q : noGrad(() => mul(q, scale));
@@ -143,8 +148,8 @@ function softmaxOfScores(q: Tensor, k: Tensor, scale: number, device: Device): T
   return probabilities;
 }
 
-function storedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, device: Device): Tensor {
-  using probabilities = hopperProbabilities(q, k, scale) ?? softmaxOfScores(q, k, scale, device);
+function storedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number): Tensor {
+  using probabilities = attentionProbabilities(q, k, scale);
   const y = product({ tensor: probabilities }, { tensor: v });
   return apply(attentionOp, y, { parents: [q, k, v], saved: [q, k, v, probabilities], attributes: { scale } });
 }

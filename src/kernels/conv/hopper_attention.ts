@@ -3,7 +3,7 @@
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { hopperGridOf, type Tile } from './hopper.ts';
-import { countTiles, productTile, suitsHopperProducts } from './hopper_products.ts';
+import { countTiles, productTile, suitsHopperProducts, tileOnCard } from './hopper_products.ts';
 
 /**
  * softmax(scale q k^T) along rows; undefined if the kernels do not support it.
@@ -52,8 +52,9 @@ function launchOf(left: Tensor, right: Tensor, more: readonly Tensor[], chosen: 
   const tensors = [left, right, ...more];
   if (!device.tensorMaps || tensors.some(({ dtype, address }) => dtype !== 'bf16' || address % 16 !== 0))
     return undefined;
-  const tile = chosen ?? productTile(sizes, 1, 1, columns);
-  if (!tile || !suitsHopperProducts(sizes, 1, 1)) return undefined;
+  if (!suitsHopperProducts(sizes, 1, 1)) return undefined;
+  const tile = chosen ?? tileOnCard(device, productTile(sizes, 1, 1, columns), columns);
+  if (!tile) return undefined;
   return {
     tile,
     launchGrid: hopperGridOf(device, countTiles(tile, sizes, 1)),

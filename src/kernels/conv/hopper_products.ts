@@ -1,4 +1,6 @@
 // Products of bf16 matrices on sm_90a (hopper.cu), several in a launch: which are supported, the choice of the tile, and the launch.
+import type { Device } from '../../device/device.ts';
+import { chooseBuild } from '../../device/fast_builds.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Dtype } from '../../tensor/dtype.ts';
 import type { Shape } from '../../tensor/shape.ts';
@@ -61,6 +63,18 @@ export function productTile(sizes: ProductSizes, count: number, pairs: number, c
   return timed.toSorted((a, b) => a.microseconds - b.microseconds).at(0)?.tile;
 }
 
+/** The tile of a launch; undefined where there is none, or where other kernels serve in place of its build. */
+export function tileOnCard(device: Device, usual: Tile | undefined, columns = 0): Tile | undefined {
+  return (
+    usual &&
+    chooseBuild(
+      device,
+      hopperBuilds.filter((tile) => tile.columns >= columns),
+      usual,
+    )
+  );
+}
+
 /**
  * The products in new tensors of that shape and dtype; undefined if the kernels do not support them.
  * @param products with the same number of pairs each
@@ -80,7 +94,7 @@ export function hopperProducts(
   if (!maps || operands.some((t) => t.dtype !== 'bf16')) return undefined;
   if ([...operands, ...biases].some(({ address }) => address % 16 !== 0)) return undefined;
   if (!suitsHopperProducts(sizes, products.length, pairs.length)) return undefined;
-  const tile = chosen ?? productTile(sizes, products.length, pairs.length);
+  const tile = chosen ?? tileOnCard(device, productTile(sizes, products.length, pairs.length));
   if (!tile) return undefined;
   const [lefts, rights] = steps.map((step) => (step === 0 ? 1 : batches));
   const mapsOf = ([left, right]: MatrixProduct['pairs'][number]) => [
