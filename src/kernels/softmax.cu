@@ -40,7 +40,7 @@ KERNEL softmax_backward(const real *y, const float *dy, real *dx, int count, int
   for (int i = lane_number(); i < n; i += WARP) dx[at + i] = scale * y[at + i] * (dy[at + i] - mean);
 }
 
-/* Of rows of at most 256 numbers, which are a multiple of 8 and aligned to 16 bytes, a lane has eight neighbours. */
+/* A lane has eight neighbours of a row that has at most 256 numbers, a multiple of 8, and is aligned to 16 bytes. */
 constexpr int EIGHT = 8;
 template <class T> struct alignas(16) eight {
   T of[EIGHT];

@@ -24,7 +24,7 @@ export interface ProductSizes {
   batches: number;
   rows: number;
   columns: number;
-  /** Of each pair. */
+  /** The terms of each pair. */
   terms: number;
   /** Whether left is stored [terms, rows], and right [columns, terms]; not both. */
   orders: readonly [left: boolean, right: boolean];
