@@ -4,6 +4,15 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ArrayFile, readNpz, writeSafetensors } from '../../src/io/index.ts';
+import { AutoencoderKL, CLIPTextModel, type Module, UNet2DCondition } from '../../src/nn/index.ts';
+import { outlineInitializer } from '../../src/nn/outline.ts';
+import {
+  autoencoderOptionsOf,
+  type JsonObject,
+  textOptionsOf,
+  unetOptionsOf,
+} from '../../src/run/text/configurations.ts';
+import { fileShape } from '../../src/run/text/match.ts';
 import { sizeOf } from '../../src/tensor/shape.ts';
 
 export const golden = fileURLToPath(new URL('../golden/instaflow/', import.meta.url));
@@ -78,11 +87,36 @@ function arrayOf(values: Float32Array, shape: readonly number[], half: boolean):
     : { shape: [...shape], dtype: 'f32', data: values };
 }
 
-/** Names and shapes of a small network: those of the real one with other numbers of channels and layers. */
+export const parts = ['unet', 'vae', 'text_encoder'] as const;
+type PartName = (typeof parts)[number];
+
+/** The shape that files have, by name. */
 export type Shapes = ReadonlyMap<string, readonly number[]>;
 
+/** The networks of configurations, without memory, and the shapes that files have for their tensors. */
+export function shapesOf(configs: Record<PartName, JsonObject>) {
+  const init = outlineInitializer();
+  const networks = {
+    unet: new UNet2DCondition(unetOptionsOf(configs.unet, 'unet'), init),
+    vae: new AutoencoderKL(autoencoderOptionsOf(configs.vae, 'vae'), init),
+    text_encoder: new CLIPTextModel(textOptionsOf(configs.text_encoder, 'text'), init),
+  };
+  const of = (network: Module) =>
+    new Map(Array.from(network.namedTensors(), ([name, t]) => [name, fileShape(t.shape)] as const));
+  return {
+    networks,
+    shapes: { unet: of(networks.unet), vae: of(networks.vae), text_encoder: of(networks.text_encoder) },
+  };
+}
+
+/** shapesOf golden/instaflow/pipeline. */
+export function pipelineShapes() {
+  const config = (part: PartName) => readJson<JsonObject>('pipeline', part, 'config.json');
+  return shapesOf({ unet: config('unet'), vae: config('vae'), text_encoder: config('text_encoder') });
+}
+
 /** Writes the folder of golden/instaflow/pipeline. @param shapes of the three networks, by part */
-export async function writePipeline(folder: string, shapes: Record<'unet' | 'vae' | 'text_encoder', Shapes>) {
+export async function writePipeline(folder: string, shapes: Record<PartName, Shapes>) {
   mkdirSync(folder, { recursive: true });
   cpSync(join(golden, 'pipeline'), folder, { recursive: true });
   const arraysOf = (part: keyof typeof shapes, names: Iterable<string>, half: boolean) =>
@@ -109,14 +143,12 @@ export async function writePipeline(folder: string, shapes: Record<'unet' | 'vae
 }
 
 const components = { unet: 'original_unet', vae: 'original_vae', text_encoder: 'original_text' } as const;
-const lists = { unet: 'unet', vae: 'vae', text_encoder: 'text_encoder' } as const;
 
 /** The tensors of golden/instaflow/original: names of CompVis, which the lists of the real networks have. */
-export function originalTensors(shapes: Record<'unet' | 'vae' | 'text_encoder', Shapes>): Map<string, ArrayFile> {
+export function originalTensors(shapes: Record<PartName, Shapes>): Map<string, ArrayFile> {
   const tensors = new Map<string, ArrayFile>();
-  for (const part of ['unet', 'vae', 'text_encoder'] as const)
-    for (const { name, original_name, original_shape } of readJson<TensorList>('full', `${lists[part]}_tensors.json`)
-      .list) {
+  for (const part of parts)
+    for (const { name, original_name, original_shape } of readJson<TensorList>('full', `${part}_tensors.json`).list) {
       const shape = shapes[part].get(name);
       // The real text network has more layers.
       if (!shape) continue;

@@ -35,7 +35,7 @@ const autoencoderOptions: OptionKinds<AutoencoderKLOptions> = {
   channels: kinds.count,
   latentChannels: kinds.count,
   blockChannels: listOf(kinds.count, 'whole numbers >= 1'),
-  layers: kinds.count,
+  layers: wholeFrom(1, 64),
   groups: kinds.count,
   scalingFactor: kinds.positive,
 };

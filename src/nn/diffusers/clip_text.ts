@@ -1,5 +1,5 @@
 // The text network of CLIP (Radford et al. 2021): transformers' CLIPTextModel. Its last states condition Stable Diffusion.
-import { checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
+import { checkOptions, kinds, type OptionKinds, oneOf, wholeFrom } from '../../arguments.ts';
 import { DtypeError, formatShape, ShapeError, ValueError } from '../../errors.ts';
 import { attention } from '../../kernels/composed/attention.ts';
 import { add, mul, sigmoid } from '../../kernels/elementwise.ts';
@@ -39,7 +39,7 @@ export interface CLIPTextOptions {
 const textOptions: OptionKinds<CLIPTextOptions> = {
   vocabulary: kinds.count,
   width: kinds.count,
-  layers: kinds.count,
+  layers: wholeFrom(1, 64),
   heads: kinds.count,
   hidden: kinds.count,
   positions: kinds.count,

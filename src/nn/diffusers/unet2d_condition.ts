@@ -1,6 +1,6 @@
 // The network of Stable Diffusion 1 and 2 (Rombach et al. 2022), and of InstaFlow (Liu et al. 2024): diffusers'
 // UNet2DConditionModel with blocks of residual layers and attention to a text.
-import { checkOptions, kind, kinds, listOf, type OptionKinds, oneOf } from '../../arguments.ts';
+import { checkOptions, kind, kinds, listOf, type OptionKinds, oneOf, wholeFrom } from '../../arguments.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
 import { cast } from '../../kernels/cast.ts';
 import { silu } from '../../kernels/elementwise.ts';
@@ -48,7 +48,7 @@ const unetOptions: OptionKinds<UNet2DConditionOptions> = {
   outChannels: kinds.count,
   channels: counts,
   attends: listOf(kinds.boolean, 'true or false'),
-  layers: kinds.count,
+  layers: wholeFrom(1, 64),
   heads: kind('a whole number >= 1, or one for each resolution', (v) => kinds.count.accepts(v) || counts.accepts(v)),
   contextChannels: kinds.count,
   groups: kinds.count,

@@ -1,10 +1,10 @@
 // A text-to-image model: a tokenizer, a text network, the network of a flow on latents, and an autoencoder. The flow is
 // InstaFlow's (Liu et al. 2024): noise at t = 0, the picture's latent at t = 1, and the network receives the time 1000 (1 - t).
-import { byOpen, checkArgument, checkByOpen, checkOptions, kinds, listOf, type OptionKinds } from '../../arguments.ts';
+import { byOpen, checkArgument, checkOptions, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import { channelsFirst } from '../../data/layout.ts';
 import type { Device } from '../../device/device.ts';
-import { formatShape, ShapeError, ValueError } from '../../errors.ts';
+import { ArgumentError, formatShape, ShapeError, ValueError } from '../../errors.ts';
 import { type ConditionedVelocity, guided } from '../../flow/guided.ts';
 import { noisePredictionVelocity, stableDiffusionBetas } from '../../flow/noise_prediction.ts';
 import { sample } from '../../flow/sample.ts';
@@ -80,7 +80,7 @@ export class TextToImage {
     networks: Networks,
     { tokenizer, prediction, device }: { tokenizer: ClipTokenizer; prediction: Prediction; device: Device },
   ) {
-    checkByOpen(MODEL, token, 'load');
+    if (token !== byOpen) throw new ArgumentError(MODEL, 'a call of loadTextToImage()', 'new TextToImage');
     this.tokenizer = tokenizer;
     this.textEncoder = networks.text_encoder;
     this.unet = networks.unet;

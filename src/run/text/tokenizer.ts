@@ -3,7 +3,16 @@
 //
 // text -> NFC, one space for white space, lower case -> words -> UTF-8 bytes as symbols, "</w>" at the last -> merges
 import { join } from 'node:path';
-import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import {
+  checkArgument,
+  checkArguments,
+  checkOptions,
+  instanceOf,
+  kinds,
+  listOf,
+  type OptionKinds,
+  wholeFrom,
+} from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
 import { exists, readWhole } from '../../io/file.ts';
 import { parseJsonFile } from '../../io/json.ts';
@@ -15,7 +24,8 @@ export interface TokenizerOptions {
   pad?: string;
 }
 
-const tokenizerOptions: OptionKinds<TokenizerOptions> = { length: kinds.count, pad: kinds.text };
+const lengthKind = wholeFrom(2, 1024);
+const tokenizerOptions: OptionKinds<TokenizerOptions> = { length: lengthKind, pad: kinds.text };
 
 export interface Tokens {
   /** `length` ids: start, text, end, padding. */
@@ -71,6 +81,11 @@ export class ClipTokenizer {
     options: TokenizerOptions = {},
     origin = 'vocabulary',
   ) {
+    checkArguments('ClipTokenizer', {
+      vocabulary: [vocabulary, vocabularyKind],
+      merges: [merges, mergesKind],
+      origin: [origin, kinds.text],
+    });
     const { length = 77, pad = END } = checkOptions('ClipTokenizer', options, tokenizerOptions);
     const idOf = (token: string) => {
       const id = vocabulary.get(token);
@@ -108,9 +123,9 @@ export class ClipTokenizer {
   /** A sequence of `length` ids; a text that is too long is cut at its end. */
   encode(text: string): Tokens {
     const own = this.idsOf(text);
-    const kept = own.slice(0, Math.max(0, this.length - 2));
+    const kept = own.slice(0, this.length - 2);
     const ids = new Int32Array(this.length).fill(this.pad);
-    ids.set([this.start, ...kept, this.end].slice(0, this.length));
+    ids.set([this.start, ...kept, this.end]);
     return { ids, cut: own.length - kept.length };
   }
 
@@ -146,6 +161,8 @@ export class ClipTokenizer {
   }
 }
 
+const vocabularyKind = instanceOf(Map, 'a Map of ids by token');
+const mergesKind = listOf(kinds.text, 'texts');
 const textKind = { expected: `a text of at most ${LONGEST} characters`, accepts: isText };
 
 function isText(value: unknown): boolean {
@@ -189,7 +206,7 @@ export async function loadTokenizer(folder: string): Promise<ClipTokenizer> {
   return new ClipTokenizer(
     vocabulary,
     merges,
-    { length: Number.isSafeInteger(length) && (length as number) <= 1024 ? (length as number) : 77, pad },
+    { length: lengthKind.accepts(length) ? (length as number) : 77, pad },
     vocabularyPath,
   );
 }

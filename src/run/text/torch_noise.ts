@@ -4,7 +4,7 @@
 // are radii, the next eight angles. If 16 does not divide the count, the last 16 numbers are drawn anew. Fewer than
 // 16 numbers come from uniforms of 53 bits, two normals from two uniforms.
 // Source: numbers of torch 2.13, which are met to the bit for 16 numbers and more.
-import { checkArgument, kinds, resultArray, wholeFrom } from '../../arguments.ts';
+import { checkArgument, resultArray, wholeFrom } from '../../arguments.ts';
 import { logarithm, sineAndCosine } from './cephes.ts';
 
 const { fround } = Math;
@@ -58,6 +58,8 @@ class MersenneTwister {
 
 /** Seeds are taken modulo 2^32 by the generator. */
 const seedKind = wholeFrom(0, Number.MAX_SAFE_INTEGER);
+/** Half a gigabyte of numbers. */
+const countKind = wholeFrom(0, 2 ** 27);
 const BLOCK = 16;
 
 /**
@@ -69,7 +71,7 @@ const BLOCK = 16;
  */
 export function torchRandn(seed: number, count: number): Float32Array {
   checkArgument('torchRandn', 'seed', seed, seedKind);
-  checkArgument('torchRandn', 'count', count, kinds.whole);
+  checkArgument('torchRandn', 'count', count, countKind);
   const generator = new MersenneTwister(seed % 2 ** 32);
   const values = resultArray('torchRandn', count);
   if (count < BLOCK) {
