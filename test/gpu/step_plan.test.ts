@@ -78,6 +78,10 @@ describe('the official CIFAR-10 network at batch 128 in bf16', () => {
     // PyTorch's counter gives 8.33 TFLOP for the official module.
     const flops = rows.reduce((sum, row) => sum + row.count * row.flops, 0);
     expect(flops / 1e12).toBeCloseTo(8.33, 1);
+    // The first and the last layer move one large image each.
+    const images = rows.filter(({ name }) => /^3 x 3 at 32 x 32, (3 → 128|128 → 3)/.test(name));
+    expect(images).toHaveLength(5);
+    for (const { name, predicted, bounds } of images) expect(predicted / bounds.memory, name).toBeLessThan(1.5);
   });
 
   it('takes measured times only from results of a card', () => {
