@@ -10,6 +10,7 @@ import { loadCompanions } from '../../src/device/companions.ts';
 import { declaredModules, parseSignature } from '../../src/device/module.ts';
 import { kindOfParameter } from '../../src/device/prototypes.ts';
 import '../../src/kernels/index.ts';
+import '../../src/kernels/inner/flow_inputs.ts';
 import '../../src/kernels/inner/leaf_gradients.ts';
 import '../../src/kernels/inner/linears.ts';
 import '../../src/kernels/inner/optimizer.ts';
