@@ -141,9 +141,9 @@ describe.each(cards)('$name in $precision', ({ name, precision }) => {
         const dw = empty(w.shape, { device });
         const grad = cast(dy, dtype);
         const kernels = buildOf(convCuda);
-        kernels.conv_forward(gridOf(132, outputs), x.address, w.address, got.address, 0, 0, 0, table, 1, 3);
+        kernels.conv_forward(gridOf(132, outputs), x.address, w.address, got.address, 0, 0, 0, table, 1, 3, 0, 72);
         kernels.conv_input_gradient(gridOf(132, 72), grad.address, w.address, dx.address, table, 1, 3);
-        kernels.conv_weight_gradient(gridOf(outputs, 648), x.address, grad.address, dw.address, table, 132, 3);
+        kernels.conv_weight_gradient(gridOf(outputs, 648), x.address, grad.address, dw.address, table, 132, 3, 0, 72);
         same(got, y);
         same(dx, x.grad as Tensor);
         same(cast(dw, dtype), w.grad as Tensor);
