@@ -8,6 +8,7 @@ import * as engine from '../../src/index.ts';
 import * as nn from '../../src/nn/index.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
+import { textNetworks, textVelocities } from './text_entry_points.ts';
 
 /** A computation whose gradient is checked. */
 export interface Subject {
@@ -253,33 +254,7 @@ export const claims: Record<string, Record<string, Claim>> = {
         return engine.mul(embedding.forward(indices), x);
       },
     ),
-    AutoencoderKL: moduleOf(
-      (init) => new nn.AutoencoderKL({ blockChannels: [2, 4], groups: 2, layers: 1, latentChannels: 2 }, init),
-      [[1, 4, 4, 3]],
-      (network, [x]) => {
-        const { mean, logvar } = network.encode(x);
-        return [network.decode(mean), logvar];
-      },
-    ),
-    CLIPTextModel: moduleOf(
-      (init) => new nn.CLIPTextModel({ vocabulary: 5, width: 4, layers: 2, heads: 2, positions: 3 }, init),
-      [[1]],
-      (network, [x]) => {
-        const ids = engine.tensor([[2, 0, 2]], { dtype: 'i32', device: x.device });
-        return engine.mul(network.forward(ids), x);
-      },
-    ),
-    UNet2DCondition: moduleOf(
-      (init) => {
-        const sizes = { channels: [4, 8], layers: 1, heads: 2, contextChannels: 3, groups: 2 };
-        return new nn.UNet2DCondition({ ...sizes, inChannels: 2, outChannels: 2 }, init);
-      },
-      [
-        [1, 4, 4, 2],
-        [1, 3, 3],
-      ],
-      (network, [x, text]) => network.forward(x, engine.tensor([7], { device: x.device }), text),
-    ),
+    ...textNetworks,
     FourierEmbedding: {
       differentiable: (device) => {
         const module = new nn.FourierEmbedding(3, 0.1, new nn.Initializer({ device }));
@@ -345,18 +320,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...none('draws', 'Draw', 'initialNoise', 'scheduledTimes'),
     ...none('gives numbers of the host: flow/gradients.test.ts', 'encode', 'likelihood', 'sample', 'straightness'),
     ...none('gives numbers of the host: flow/gradients.test.ts', 'trajectory'),
-    guided: of([state, [n], [n, 3], [1, 3]], ([x, t, condition, unconditional]) => {
-      const velocity: flow.ConditionedVelocity = (y, times, c) =>
-        engine.sin(engine.add(engine.mul(y, c), engine.reshape(times, [-1, 1])));
-      const options = { condition, unconditional, scale: 1.5, interval: [0.1, 2] as const };
-      return flow.guided(velocity, options)(x, engine.add(t, 0.5));
-    }),
-    noisePredictionVelocity: of([state, [n]], ([x, t]) => {
-      const predict = (y: Tensor, tau: Tensor) =>
-        engine.sin(engine.add(y, engine.mul(engine.reshape(tau, [-1, 1]), 1e-3)));
-      return flow.noisePredictionVelocity(predict)(x, engine.add(engine.mul(t, 1e-4), 0.4));
-    }),
-    stableDiffusionBetas: { none: 'numbers of the host' },
+    ...textVelocities,
     interpolate: of([state, state, [n]], ([x0, x1, t]) => flow.interpolate(x0, x1, t)),
     withMicroBatches: {
       unrecorded: (x) => {
