@@ -41,17 +41,7 @@ export const textNetworks = {
       return engine.mul(network.forward(ids), x);
     },
   ),
-  UNet2DCondition: networkOf(
-    (init) => {
-      const sizes = { channels: [4, 8], layers: 1, heads: 2, contextChannels: 3, groups: 2 };
-      return new nn.UNet2DCondition({ ...sizes, inChannels: 2, outChannels: 2 }, init);
-    },
-    [
-      [1, 4, 4, 2],
-      [1, 3, 3],
-    ],
-    (network, [x, text]) => network.forward(x, engine.tensor([7], { device: x.device }), text),
-  ),
+  UNet2DCondition: { checkedIn: 'golden/instaflow.test.ts' },
 };
 
 export const textVelocities = {

@@ -207,7 +207,7 @@ describe.each(modes)('on $label', ({ name, ...mode }) => {
       }),
     ));
 
-  it('losses and the gradients of all weights', () => {
+  it('losses, and the gradients of all weights of UNet2DCondition', () => {
     const { unet } = model;
     type Recorded = { loss: number; norm_and_probe: Record<string, [norm: number, probe: number]> };
     const expected = readJson<{ reflow: Recorded; distil_l2: Recorded }>('gradients.json');
