@@ -84,7 +84,8 @@ const noiseOptions = { seed: kinds.whole, item: kinds.whole };
 
 /**
  * Images `start` to `start + length - 1` in the data set's own order, scaled; for evaluation.
- * @param options.dequantize adds dequantisation noise of this seed; image i gets the noise of item number `item + i`
+ * @param options.dequantize adds dequantisation noise of this seed; place b of the batch gets the noise of item number `item + b`
+ * @throws ValueError for images beyond the end; FileError for images that cannot be read
  * @example
  * const digits = await digitsDataset('heldOut');
  * const { images, labels } = await sequentialBatch(digits, 0, 4, { centered: true });

@@ -7,6 +7,8 @@ export type ImagesShape = readonly [n: number, h: number, w: number, c: number];
 
 /**
  * Converts [N, H, W, C] to [N, C, H, W].
+ * @param shape [N, H, W, C], the shape of the values
+ * @throws ShapeError for a shape of another number of values
  * @example
  * // Two pixels of three channels.
  * const pixels = Float32Array.of(1, 2, 3, 4, 5, 6);
@@ -19,7 +21,8 @@ export function channelsFirst(values: Float32Array, shape: ImagesShape): Float32
 
 /**
  * Converts [N, C, H, W] to [N, H, W, C].
- * @param shape the shape of the result
+ * @param shape [N, H, W, C], the shape of the result
+ * @throws ShapeError for a shape of another number of values
  * @example
  * const planes = Float32Array.of(1, 4, 2, 5, 3, 6);
  * channelsLast(planes, [1, 1, 2, 3]); // [1, 2, 3, 4, 5, 6]

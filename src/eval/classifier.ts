@@ -155,6 +155,7 @@ export interface StoredClassifier {
 
 /**
  * Writes the network's current weights, atomically.
+ * @param accuracy on held-out images, 0 to 1
  * @param metadata further entries of the file's metadata
  * @example
  * const device = await openDevice('cpu');

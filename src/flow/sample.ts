@@ -29,6 +29,7 @@ import { TIME_EPSILON } from './times.ts';
 import { type Velocity, withMicroBatches } from './velocity.ts';
 
 export type SolverName = FixedSolver | 'rk45';
+/** The names of all solvers of the ODE. */
 export const solverNames: readonly SolverName[] = [...fixedSolvers, 'rk45'];
 
 const DEFAULT_STEPS = 100;

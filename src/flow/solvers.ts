@@ -56,6 +56,7 @@ const tableaus = {
 } satisfies Record<string, Tableau>;
 
 export type FixedSolver = keyof typeof tableaus;
+/** The names of the solvers with equal steps. */
 export const fixedSolvers = Object.keys(tableaus) as FixedSolver[];
 
 /**

@@ -18,6 +18,7 @@ import { checkPath, type Velocity, velocityAt } from './velocity.ts';
 
 /** 'exact' keeps the marginals of the flow; 'legacy' is the formula of the official code, which does not. */
 export type SdeDrift = 'exact' | 'legacy';
+/** The names of the drifts of the stochastic sampler. */
 export const sdeDrifts: readonly SdeDrift[] = ['exact', 'legacy'];
 
 interface StochasticSettings extends Pick<SolveOptions, 'onStep' | 'signal'> {

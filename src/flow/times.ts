@@ -11,6 +11,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 /** Smallest time that is trained on (official sde_lib.py, eps). */
 export const TIME_EPSILON = 1e-3;
 
+/** The names of the laws of training times. */
 export const timeLaws = ['uniform', 'logit_normal', 'u_shaped', 'cosmap'] as const;
 
 /** A law of times; the defaults of its parameters are the published ones. */

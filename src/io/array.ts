@@ -138,7 +138,7 @@ const arraysKind = kind(
 );
 
 /**
- * Converts the values to f32; f64 and integers are rounded to nearest.
+ * Converts the values to f32; f64 and integers are rounded to nearest. An array that is f32 is returned as it is.
  * @example
  * toFloat32({ shape: [3], dtype: 'f64', data: Float64Array.of(0.5, 1, 2) }); // [0.5, 1, 2]
  */

@@ -45,7 +45,8 @@ function decay(op: string, rate: number, options: DecayOptions, shape: (time: nu
 }
 
 /**
- * Always the same rate.
+ * Always the same rate, after the warm-up.
+ * @returns the rate by the number of updates made so far
  * @example
  * const rate = constantSchedule(0.1, { warmup: 100 });
  * [0, 50, 100, 5000].map(rate); // [0, 0.05, 0.1, 0.1]
@@ -59,6 +60,8 @@ export function constantSchedule(rate: number, options: WarmupOptions = {}): Sch
 
 /**
  * Falls linearly to `end`, as torch.optim.lr_scheduler.LinearLR.
+ * @returns the rate by the number of updates made so far
+ * @throws ValueError for a warm-up that is not shorter than `steps`
  * @example
  * const rate = linearSchedule(0.1, { steps: 1000, warmup: 100 });
  * [0, 100, 550, 1000].map(rate); // [0, 0.1, 0.05, 0]
@@ -71,6 +74,8 @@ export function linearSchedule(rate: number, options: DecayOptions): Schedule {
 /**
  * Falls to `end` along half a period of a cosine, as torch.optim.lr_scheduler.CosineAnnealingLR (Loshchilov, Hutter
  * 2017).
+ * @returns the rate by the number of updates made so far
+ * @throws ValueError for a warm-up that is not shorter than `steps`
  * @example
  * const rate = cosineSchedule(0.1, { steps: 1000, end: 0.01 });
  * [0, 500, 1000].map(rate); // [0.1, 0.055, 0.01]
@@ -81,7 +86,8 @@ export function cosineSchedule(rate: number, options: DecayOptions): Schedule {
 }
 
 /**
- * Multiplies the rate by `factor` every so often, as torch.optim.lr_scheduler.StepLR.
+ * Multiplies the rate by `factor` after every `every` steps, as torch.optim.lr_scheduler.StepLR.
+ * @returns the rate by the number of updates made so far
  * @example
  * const rate = stepSchedule(0.1, { every: 3000 });
  * [0, 3000, 6000].map(rate); // [0.1, 0.01, 0.001]

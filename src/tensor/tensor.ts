@@ -312,7 +312,10 @@ export class Tensor {
    * @returns a handle that removes the hook
    * @throws NotDifferentiableError for a tensor that requires no gradient
    * @example
-   * const handle = h.registerHook((gradient) => clamp(gradient, { min: -1, max: 1 }));
+   * const x = tensor([1, 2], { requiresGrad: true });
+   * const handle = x.registerHook((gradient) => clamp(gradient, { max: 3 }));
+   * sum(square(x)).backward();
+   * x.grad; // [2, 3]
    * handle.remove();
    */
   registerHook(hook: GradientHook): HookHandle {

@@ -86,6 +86,7 @@ export function shapes(options: ShapeOptions = {}): FastCheck.Arbitrary<number[]
 
 /**
  * Lists of `count` shapes that broadcast together: axes of extent 1, and missing leading axes.
+ * @throws as shapes
  * @example
  * import fc from 'fast-check';
  *
@@ -106,6 +107,7 @@ export function broadcastableShapes(count: number, options: ShapeOptions = {}): 
 
 /**
  * Arrays of f32 numbers with their shapes; `toTensor` makes a tensor of one.
+ * @throws DeviceError without the package fast-check
  * @example
  * import fc from 'fast-check';
  *

@@ -73,7 +73,7 @@ describe.each(entries.filter((entry) => examples.some((one) => one.entry === ent
     });
     // An example that states no value would pass whatever it computes.
     expect(compared).toBeGreaterThan(0);
-    if (!typeOnly.has(name)) expect(code).toMatch(new RegExp(`\\b${name}\\b`));
+    if (!typeOnly.has(name)) expect(code).toMatch(new RegExp(`\\b${name.split('.').at(-1)}\\b`));
   });
 });
 

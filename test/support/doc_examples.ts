@@ -10,6 +10,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 
 export interface DocExample {
   entry: string;
+  /** What it is of: a function, a class or, with a dot, a member of a class. */
   name: string;
   code: string;
 }
@@ -52,10 +53,15 @@ export function readExamples(entries: readonly string[]): Documented {
       if (symbol.flags & ts.SymbolFlags.Value && !typeOnly) values.set(entry, [...(values.get(entry) ?? []), name]);
       const isValue = symbol.flags & (ts.SymbolFlags.Function | ts.SymbolFlags.Variable);
       const isCalled = isValue && checker.getTypeOfSymbol(symbol).getCallSignatures().length > 0;
-      if (isCalled || symbol.flags & ts.SymbolFlags.Class) names.push({ entry, name, typeOnly });
-      for (const tag of symbol.getJsDocTags(checker))
-        if (tag.name === 'example')
-          examples.push({ entry, name, code: ts.displayPartsToString(tag.text).replace(/^```\w*\n|\n```$/g, '') });
+      const isClass = symbol.flags & ts.SymbolFlags.Class;
+      if (isCalled || isClass) names.push({ entry, name, typeOnly });
+      const members = isClass ? [...(symbol.members?.values() ?? []), ...(symbol.exports?.values() ?? [])] : [];
+      for (const one of [symbol, ...members])
+        for (const tag of one.getJsDocTags(checker)) {
+          if (tag.name !== 'example') continue;
+          const code = ts.displayPartsToString(tag.text).replace(/^```\w*\n|\n```$/g, '');
+          examples.push({ entry, name: one === symbol ? name : `${name}.${one.name}`, code });
+        }
     }
   });
   return { names, examples, faults: typeFaults(program, loose, values, examples) };

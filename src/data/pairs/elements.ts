@@ -15,7 +15,7 @@ import type { NoiseLaw, PairPlan, PairShape } from './manifest.ts';
 const STEPS = 65535;
 
 /**
- * The quantisation range of pairs with network range [-1, 1] or [0, 1]. Solutions of the ODE exceed the network range,
+ * The range of pairs that are stored in 16 bits, for a network range of [-1, 1] (`centered`) or [0, 1]. Solutions of the ODE exceed the network range,
  * and those of a flow early in training exceed it by far.
  * @example
  * quantisedRange(true); // [-4, 4]

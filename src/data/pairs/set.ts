@@ -133,6 +133,7 @@ export class PairSet {
  * Writes one of the two files of a folder of pairs in the official layout, batch by batch.
  * @param count total number of pairs
  * @param batches f32 [B, H, W, C] each
+ * @throws FileError for a file that cannot be written; ValueError if the batches do not add up to `count`
  * @example
  * function* batches() {
  *   for (let i = 0; i < 4; i++) yield new Float32Array(8 * 8).fill(i);

@@ -17,7 +17,8 @@ const MAX_DEPTH = 100;
 const keyKind = either(kinds.text, kinds.number);
 
 /**
- * Splits a tree into its tensors by name and the JSON of the rest.
+ * Splits a tree into its tensors, by their paths in it, and the JSON of the rest.
+ * @throws ValueError for a tree of more than 100 levels
  * @example
  * await writePth('model.pth', [{ shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) }, 100]);
  * const { tensors, tree } = flattenTorch(await readPth('model.pth'));

@@ -96,7 +96,7 @@ export interface ModelSummary {
 }
 
 /**
- * The tensors of a configuration's network and the number of its parameters; nothing is allocated.
+ * The tensors of a configuration's network and the number of its parameters. No memory is allocated for them.
  * @example
  * const { parameters, tensors } = inspectModel(await loadConfig('digits'));
  * parameters; // 748737
