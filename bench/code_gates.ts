@@ -1,27 +1,18 @@
 // What the machine code of hot kernels must keep to, checked on their facts (code_facts.ts): norms whose loops move 16 bytes, do not
 // divide and execute few instructions, no local memory, and consumers of convolutions within their registers.
 import type { CodeFacts, LoopFacts } from './code_facts.ts';
+import { perElement } from './gpu/norm_work.ts';
 
 /** The loops over pixels of a norm: those that move data in bulk. */
 const bulk = ({ loads, instructions }: LoopFacts) => instructions >= 90 || loads[2] !== undefined;
 
-/** The most instructions per element: of both passes of a backward kernel without joined gradients, of three of a forward one. */
+/** The most instructions per element: of all passes over the pixels, in backward with two gradients joined. */
 const limits: Record<string, number> = {
-  group_norm_slices_forward_plain: 20,
-  group_norm_slices_forward_masked: 30,
-  group_norm_slices_backward_plain: 35,
+  group_norm_slices_forward_plain: 18,
+  group_norm_slices_forward_masked: 26,
+  group_norm_slices_backward_plain: 36,
   group_norm_slices_backward_masked: 45,
 };
-
-const moved = ({ loads, stores }: LoopFacts, bytes: number) => Math.max(loads[bytes] ?? 0, stores[bytes] ?? 0);
-
-/** Instructions per element of a norm's loops; a thread has eight elements of each pixel. */
-export function perElement(name: string, { loops }: CodeFacts): number {
-  const pixels = (loop: LoopFacts) => (name.includes('backward') ? 1 : Math.max(1, moved(loop, 16) || 4));
-  return loops
-    .filter((loop) => loop.instructions >= 90)
-    .reduce((sum, loop) => sum + (loop.plain ?? loop.instructions) / (8 * pixels(loop)), 0);
-}
 
 /** What is wrong with a kernel's machine code, in words; empty if nothing is. */
 export function faultsOf(name: string, facts: CodeFacts): string[] {
@@ -34,16 +25,11 @@ export function faultsOf(name: string, facts: CodeFacts): string[] {
     if (loops.some(({ loads, stores }) => [loads, stores].some((widths) => widths[2] || widths[1])))
       faults.push('loads or stores of 2 bytes');
     if (loops.some(({ divisions }) => divisions > 0)) faults.push('divisions in loops over pixels');
-    // A slice that does not fit is read from L2 in its second pass, one load at a time.
-    if (
-      !name.endsWith('_unstaged') &&
-      loops.some(({ loads, waits }) => (waits[16] ?? 0) > Math.max(1, (loads[16] ?? 0) / 2) && (loads[16] ?? 0) > 3)
-    )
+    if (loops.some(({ loads, waits }) => (waits[16] ?? 0) > Math.max(1, (loads[16] ?? 0) / 2) && (loads[16] ?? 0) > 3))
       faults.push('loads one after the other');
     const most = limits[name];
-    const each = perElement(name, facts);
-    if (most !== undefined && each > most)
-      faults.push(`${each.toFixed(1)} instructions per element instead of ${most}`);
+    const each = most === undefined ? 0 : perElement(name, facts, 2);
+    if (each > most) faults.push(`${each.toFixed(1)} instructions per element instead of ${most}`);
   }
   return faults;
 }

@@ -15,7 +15,7 @@ import { sizeOf } from '../../src/tensor/shape.ts';
 import { hopperModel, type LaunchWork } from './card_model.ts';
 import { fewPass, fewWork } from './few_work.ts';
 import { executed, factsOf, hopperLoops, mmaTrips, type Other, type StaticFacts, streamTrips } from './machine_code.ts';
-import { normWork } from './norm_work.ts';
+import { normWork, sizesAt } from './norm_work.ts';
 import type { PlannedNode } from './planning_device.ts';
 
 export type Pass = 'forward' | 'input' | 'weight';
@@ -76,7 +76,8 @@ export function launchOf(node: PlannedNode, tables: Tables, statics: StaticFacts
   const { name, arguments: values } = node;
   if (name.startsWith('conv_hopper_')) return ofHopper(node, tables, statics);
   if (name.startsWith('group_norm_slices_')) {
-    const shape = readTable(tables, values[name.includes('forward') ? 6 : 29], normTableOrder);
+    const at = sizesAt(name);
+    const shape = Object.fromEntries(normTableOrder.map((size, i) => [size, values[at + i]])) as NormSizes;
     return { kernel: name, work: normWork(node, shape, statics), parts: [ofNorm(shape, name)] };
   }
   if (name.startsWith('conv_few_')) return ofFew(node, tables, statics);

@@ -208,8 +208,8 @@ export function factsOf({ name, module = '', launchGrid }: PlannedNode, { builds
   const facts = code[module]?.[name];
   if (!build || !facts || !launchGrid)
     throw new Error(`bench/results/kernels-static.json has no machine code of ${name} in ${module}`);
-  const [x, y = 1] = launchGrid.grid;
+  const [x, y = 1, z = 1] = launchGrid.grid;
   const threads = launchGrid.block[0];
   const shared = build.shared + (launchGrid.shared ?? 0);
-  return { facts, blocks: x * y, threads, resident: residentBlocks(threads, build.registers, shared) };
+  return { facts, blocks: x * y * z, threads, resident: residentBlocks(threads, build.registers, shared) };
 }

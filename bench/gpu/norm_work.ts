@@ -1,95 +1,145 @@
 // The work of a group norm for a card: how often a thread of group_norm_slices.cu executes each loop.
+import type { CodeFacts } from '../code_facts.ts';
 import { hopperModel, type LaunchWork } from './card_model.ts';
 import type { NormSizes } from './launches.ts';
-import { executed, factsOf, type StaticFacts, type Trips } from './machine_code.ts';
+import { executed, factsOf, type StaticFacts } from './machine_code.ts';
 import type { PlannedNode } from './planning_device.ts';
 
-/** Channels of a thread. */
+/** Channels of a thread, and those that surely share a group in builds for the usual norms. */
 const EIGHT = 8;
+const LUMP = 4;
 const HALF = 2;
+const WARP = 32;
 
-/** The loops over pixels, as indices into a kernel's loops, each with the pixels of one iteration; and the number of all loops. */
-interface NormLoops {
-  loops: number;
-  /** One pass after the other over the pixels; a pass has one loop, or one and another for the pixels that are left. */
-  passes: readonly (readonly (readonly [loop: number, pixels: number])[])[];
-  /** In place of the last pass if the norm resamples. */
-  up?: readonly [loop: number, pixels: number];
-  /** The loop over output pixels, and the one over the four pixels of each. */
-  down?: readonly [outer: number, inner: number];
-}
+/**
+ * What a loop goes over. Pixels: `ahead`, four at a time, then `single`, for statistics; `two`, then `one`, for forward's result or
+ * backward's sums; `finish` with the number of gradients that are joined, two pixels at a time, then `last`. `lanes`: the
+ * distances at which lanes are added up. `channels`: a thread's channels of the slice; `warps`: those of a block, for each sum of a
+ * channel or lump; `groups` and `lumps`, or `members`: a thread's groups, and the lumps or channels of each.
+ */
+type Role =
+  | ('ahead' | 'single' | 'two' | 'one' | 'oneMasked' | 'up' | 'down' | 'four' | 'fourMasked')
+  | `${'finish' | 'last'}${0 | 1 | 2}`
+  | ('lanes' | 'channels' | 'warps' | 'groups' | 'lumps' | 'members');
 
-const staged = [
-  [
-    [1, 4],
-    [2, 1],
-  ],
-  [[8, 4]],
-] as const;
-const forwardFlags: NormLoops = { loops: 23, passes: [...staged, [[22, 2]]], up: [19, 1], down: [20, 21] };
-const backward: NormLoops = { loops: 20, passes: [[[1, 1]], [[14, 1]]] };
-const forward: NormLoops = { loops: 20, passes: [...staged, [[19, 2]]] };
+const statistics = ['ahead', 'single', 'lanes', 'lumps', 'warps', 'warps'] as const;
+const sums = ['lanes', 'channels', 'warps', 'warps', 'groups', 'members'] as const;
+const pixelSums = ['lanes', 'channels', 'warps'] as const;
+const joined = ['finish2', 'last2', 'finish1', 'last1', 'finish0', 'last0'] as const;
+const forward = [...statistics, 'two', 'one'] as const;
+const backward = ['two', 'one', ...sums, ...joined, ...pixelSums] as const;
 
-const kernels: Record<string, NormLoops> = {
-  group_norm_slices_forward: forwardFlags,
-  group_norm_slices_forward_unstaged: forwardFlags,
+/** The loops of each kernel in the order of its machine code. */
+const rolesOf: Record<string, readonly Role[]> = {
+  group_norm_slices_forward: [...statistics, 'up', 'down', 'four', 'fourMasked', 'two', 'one', 'oneMasked'],
   group_norm_slices_forward_plain: forward,
   group_norm_slices_forward_masked: forward,
-  group_norm_slices_backward: backward,
-  group_norm_slices_backward_unstaged: backward,
+  group_norm_slices_backward: ['one', ...sums, 'last2', 'last1', 'last0', ...pixelSums],
   group_norm_slices_backward_plain: backward,
   group_norm_slices_backward_masked: backward,
 };
 
-function tripsOf(name: string, pixels: number, resample: 0 | 1 | 2, count: number, others: number): Trips {
-  const known = kernels[name];
-  if (known?.loops !== count)
-    throw new Error(`${name} has ${count} loops instead of ${known?.loops}: see bench/gpu/norm_work.ts`);
-  const times = new Map<number, number>();
-  const resampled = known.up && known.down && resample > 0;
-  for (const pass of resampled ? known.passes.slice(0, -1) : known.passes) {
-    let left = pixels;
-    pass.forEach(([loop, each], i) => {
-      const trips = i === pass.length - 1 ? Math.ceil(left / each) : Math.floor(left / each);
-      times.set(loop, trips);
-      left -= trips * each;
-    });
-  }
-  if (resampled && resample === 1 && known.up) times.set(known.up[0], pixels);
-  if (resampled && resample === 2 && known.down) {
-    times.set(known.down[0], Math.ceil(pixels / 4));
-    times.set(known.down[1], 4 * Math.ceil(pixels / 4));
-  }
-  const big = new Set([...known.passes.flat().map(([loop]) => loop), known.up?.[0], ...(known.down ?? [])]);
-  return (_, index) => times.get(index) ?? (big.has(index) ? 0 : others);
+function loopsOf(name: string, { loops }: CodeFacts) {
+  const roles = rolesOf[name];
+  if (roles?.length !== loops.length)
+    throw new Error(`${name} has ${loops.length} loops instead of ${roles?.length}: see bench/gpu/norm_work.ts`);
+  return loops.map((loop, i) => ({ role: roles[i], instructions: loop.instructions }));
 }
+
+/**
+ * Instructions per element of the loops over pixels in a kernel for the usual norms.
+ * @param gradients that backward joins
+ */
+export function perElement(name: string, facts: CodeFacts, gradients = 0): number {
+  const pixels: Partial<Record<Role, number>> = { ahead: 4, two: 2, [`finish${gradients}`]: 2 };
+  return loopsOf(name, facts).reduce(
+    (total, { role, instructions }) => total + (pixels[role] ? instructions / (EIGHT * pixels[role]) : 0),
+    0,
+  );
+}
+
+interface ThreadWork {
+  /** The pixels of a thread. */
+  pixels: number;
+  /** Threads that share a pixel, warps of a block, channels of a slice and of a group. */
+  spread: number;
+  warps: number;
+  slice: number;
+  width: number;
+  resample: number;
+  masked: boolean;
+  /** The parts of all pixels in which no, one and two gradients are joined. */
+  joins: readonly [number, number, number];
+}
+
+/** How often a thread executes a loop with that role. */
+function tripsOf(name: string, work: ThreadWork): Partial<Record<Role, number>> {
+  const { pixels, spread, warps, slice, width, resample, masked, joins } = work;
+  const isFlags = /(forward|backward)$/.test(name);
+  const isForward = name.includes('forward');
+  const lump = isFlags ? 1 : LUMP;
+  const channels = Math.ceil(slice / (WARP * warps));
+  const pairs = isForward || !isFlags ? Math.floor(pixels / 2) : 0;
+  const rest = pixels - 2 * pairs;
+  const usual = resample === 0 || !isForward;
+  return {
+    ahead: Math.floor(pixels / 4),
+    single: pixels % 4,
+    two: usual ? pairs : 0,
+    one: usual && !(masked && isForward && isFlags) ? rest : 0,
+    oneMasked: usual && masked ? rest : 0,
+    up: resample === 1 ? pixels : 0,
+    down: resample === 2 ? Math.ceil(pixels / 4) : 0,
+    four: resample === 2 && !masked ? 4 * Math.ceil(pixels / 4) : 0,
+    fourMasked: resample === 2 && masked ? 4 * Math.ceil(pixels / 4) : 0,
+    ...Object.fromEntries(joins.map((part, i) => [`finish${i}`, part * pairs])),
+    ...Object.fromEntries(joins.map((part, i) => [`last${i}`, part * rest])),
+    lanes: Math.log2(WARP / spread),
+    channels,
+    warps: warps * (isForward ? width / lump : channels),
+    groups: Math.ceil(slice / width / (WARP * warps)),
+    lumps: width / lump,
+    members: width * Math.ceil(slice / width / (WARP * warps)),
+  };
+}
+
+/** Where the sizes and the mask's threshold are among a kernel's arguments. */
+export const sizesAt = (kernel: string) => (kernel.includes('forward') ? 6 : 29);
+const thresholdAt = (kernel: string) => (kernel.includes('forward') ? 45 : 67);
+/** The index of the slice's channels among the words of the sizes. */
+const SLICE = 8;
 
 export function normWork(node: PlannedNode, sizes: NormSizes, statics: StaticFacts): LaunchWork {
   const { name, arguments: values } = node;
   const { facts, blocks, threads, resident } = factsOf(node, statics);
-  const isForward = name.startsWith('group_norm_slices_forward');
-  const slice = values[isForward ? 7 : 30];
-  const vectors = 2 ** Math.ceil(Math.log2(slice / EIGHT));
-  const pixels = Math.ceil((sizes.height * sizes.width * vectors) / threads);
-  const resample = sizes.resample as 0 | 1 | 2;
-  const elements = sizes.batch * sizes.height * sizes.width * (sizes.firstChannels + sizes.secondChannels);
-  const written = elements * { 0: 1, 1: 4, 2: 0.25 }[resample];
-  const joined = isForward ? 0 : [9, 13, 17, 21].filter((at) => values[at] || values[at + 1]).length;
-  // The other loops add up within a warp, over the warps of a block, and over the channels of a group.
+  const isForward = name.includes('forward');
   const channels = sizes.firstChannels + sizes.secondChannels;
-  const others = Math.max(Math.log2(32 / vectors), threads / 32, channels / sizes.groups);
-  const trips = tripsOf(name, pixels, resample, facts.loops.length, others);
-  // The path of a backward pass that joins no, one or two gradients of each part.
-  const parts = sizes.secondChannels > 0 ? 2 : 1;
-  const loops = facts.loops.map((loop) => {
-    // Without a staged slice, loads of dy are in branches too.
-    const plain = (name.endsWith('_unstaged') ? undefined : loop.plain) ?? loop.instructions;
-    return { ...loop, instructions: plain + ((loop.instructions - plain) * joined) / (2 * parts) };
+  const slice = values[sizesAt(name) + SLICE];
+  const spread = 2 ** Math.ceil(Math.log2(slice / EIGHT));
+  const elements = sizes.batch * sizes.height * sizes.width * channels;
+  const written = elements * { 0: 1, 1: 4, 2: 0.25 }[sizes.resample as 0 | 1 | 2];
+  // The gradients that each part of x has already received.
+  const joins: [number, number, number] = [0, 0, 0];
+  [sizes.firstChannels, sizes.secondChannels].forEach((part, p) => {
+    const received = [9, 13].filter((at) => !isForward && (values[at + 8 * p] || values[at + 8 * p + 1]));
+    joins[received.length] += part / channels;
   });
-  const warp = executed({ ...facts, loops }, trips, hopperModel.latency.l2);
+  const trips = tripsOf(name, {
+    ...{ pixels: Math.ceil((sizes.height * sizes.width * spread) / threads), spread, slice, joins },
+    ...{ warps: threads / WARP, width: channels / sizes.groups, resample: sizes.resample },
+    masked: values[thresholdAt(name)] > 0,
+  });
+  const roles = loopsOf(name, facts);
+  const warp = executed(facts, (_, i) => trips[roles[i].role] ?? 0, hopperModel.latency.l2);
   return {
-    ...{ blocks, threads, resident, instructions: (blocks * threads * warp.instructions) / 32, waiting: warp.waiting },
+    ...{
+      blocks,
+      threads,
+      resident,
+      instructions: (blocks * threads * warp.instructions) / WARP,
+      waiting: warp.waiting,
+    },
     // Backward reads x a second time while it is in L2.
-    bytes: HALF * (isForward ? elements + written : 2 * elements + written + (joined / parts) * elements),
+    bytes: HALF * (isForward ? elements + written : 2 * elements + written + (joins[1] + 2 * joins[2]) * elements),
   };
 }

@@ -3,7 +3,7 @@
 import { checkOptions, isWhole, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { jvp } from '../autograd/forward.ts';
 import { isExclusive, ScaledGradient, SumOfTerms } from '../autograd/gradient_parts.ts';
-import { checkedBy, chooseBuild } from '../device/fast_builds.ts';
+import { checkedBy } from '../device/fast_builds.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -14,7 +14,8 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { cast } from './cast.ts';
 import { add, div, mul, silu, sqrt, square, sub } from './elementwise.ts';
-import { DRAW, groupNormCuda, groupNormSlices, slicesOf } from './inner/group_norm_slices.ts';
+import { chunkedPass, groupNormChunks } from './inner/group_norm_chunks.ts';
+import { DRAW, groupNormCuda, groupNormSlices, maskWithKeys, slicedPass } from './inner/group_norm_slices.ts';
 import { sumAxes } from './inner/reduction.ts';
 import { type Activation, kernelsFor } from './launch/storage.ts';
 import { bitsOf, halvesOf } from './launch/words.ts';
@@ -38,35 +39,36 @@ const groupNormKernels = kernelModule('kernels/group_norm.c', {
   group_norm_backward: `ptr ptr ptr ptr ptr ptr ptr ptr ptr ptr ${DRAW}`,
 });
 
-checkedBy(Object.values(groupNormSlices), async () => (await import('./checks/norms.ts')).groupNormCheck(groupNorm));
+const fastBuilds = [groupNormSlices, groupNormChunks].flatMap((builds) => Object.values(builds));
+checkedBy(fastBuilds, async () => (await import('./checks/norms.ts')).groupNormCheck(groupNorm));
 
 /** The fewest bytes of a pixel that a CUDA block reads (unless a pixel has fewer), and the most groups of a block. */
 const LEAST_PIECE = 32;
 const MOST_GROUPS = 16;
 
 /**
- * The kernel of a pass on CUDA, its launch, and how many groups or channels of a sample a block computes.
+ * The kernel of a pass on CUDA, its launch, the arguments by which it knows the sizes, and the form in which it takes a mask.
  * @param x of the dtype of activations
  * @param inEights whether eight channels of each operand are at addresses that are multiples of 16 bytes
  */
 function cudaPass(
   pass: 'forward' | 'backward',
-  { device, dtype }: Tensor,
+  x: Tensor,
   shape: NormShape,
   { masked, inEights }: { masked: boolean; inEights: boolean },
 ) {
-  const { bytes } = dtypes[dtype];
-  const slices = inEights ? slicesOf(pass, shape, bytes, masked) : undefined;
-  const build = { module: groupNormSlices[dtype as Activation] };
-  if (slices && chooseBuild(device, [build], build)) {
-    const { kind, slice, launchGrid } = slices;
-    return { run: device.load(build.module)[`group_norm_slices_${pass}${kind}`], piece: slice, launchGrid };
-  }
+  const { device } = x;
+  const dtype = x.dtype as Activation;
+  const table = toTable(shape);
+  const operands = { device, dtype, table };
+  const fast = inEights && (slicedPass(pass, shape, { ...operands, masked }) ?? chunkedPass(pass, shape, operands));
+  if (fast) return { ...fast, maskOf: maskWithKeys };
   const { batch, firstChannels, secondChannels, groups } = shape;
-  const groupBytes = ((firstChannels + secondChannels) / groups) * bytes;
+  const groupBytes = ((firstChannels + secondChannels) / groups) * dtypes[dtype].bytes;
   const piece = Math.min(groups, MOST_GROUPS, Math.ceil(LEAST_PIECE / groupBytes));
   const launchGrid = { grid: [batch * Math.ceil(groups / piece)], block: [256] } as const;
-  return { run: kernelsFor(groupNormCuda, device, dtype)[`group_norm_${pass}`], piece, launchGrid };
+  const run = kernelsFor(groupNormCuda, device, dtype)[`group_norm_${pass}`];
+  return { run, sizes: [device.table(table), piece], launchGrid, maskOf: (words: readonly number[]) => words };
 }
 
 const isAligned = ({ address }: Tensor) => address % 16 === 0;
@@ -178,9 +180,12 @@ export const groupNormOp = declareOp<GroupNormAttributes>({
       return new ScaledGradient(tensor, { pixelSums, joined: others[i].length > 0 });
     });
     const inEights =
-      [grad, ...parts, ...joined.map(({ tensor }) => tensor)].every(isAligned) &&
+      [weight, bias, grad, ...parts, ...joined.map(({ tensor }) => tensor)].every(isAligned) &&
       others.flat().every(isAlignedInEights);
-    const { run, piece, launchGrid } = cudaPass('backward', grad, shape, { masked: dropout !== undefined, inEights });
+    const { run, sizes, launchGrid, maskOf } = cudaPass('backward', grad, shape, {
+      masked: dropout !== undefined,
+      inEights,
+    });
     run(
       launchGrid,
       ...inputs,
@@ -189,9 +194,8 @@ export const groupNormOp = declareOp<GroupNormAttributes>({
       ...receivedWords(others),
       ...addressesOf(joined.map(({ pixelSums }) => pixelSums?.exact)),
       ...addressesOf(joined.map(({ pixelSums }) => pixelSums?.rounded)),
-      device.table(toTable(shape)),
-      piece,
-      ...words,
+      ...sizes,
+      ...maskOf(words),
     );
     return [result(0), result(1), ...joined];
   },
@@ -294,12 +298,12 @@ export function groupNorm(
   const stats = allocate([3, batch, groups], { device });
   const inputs = [first.address, parts[1]?.address ?? 0];
   if (y.size > 0 && device.kind === 'cuda') {
-    const operands = [...inputs, weight.address, bias.address, stats.address, y.address, device.table(toTable(shape))];
-    const { run, piece, launchGrid } = cudaPass('forward', y, shape, {
+    const operands = [...inputs, weight.address, bias.address, stats.address, y.address];
+    const { run, sizes, launchGrid, maskOf } = cudaPass('forward', y, shape, {
       masked: dropout !== undefined,
-      inEights: [y, ...parts].every(isAligned),
+      inEights: [weight, bias, y, ...parts].every(isAligned),
     });
-    run(launchGrid, ...operands, piece, eps, ...words);
+    run(launchGrid, ...operands, ...sizes, eps, ...maskOf(words));
   } else if (y.size > 0) {
     const operands = [weight.address, bias.address, y.address, stats.address, device.table(toTable(shape))];
     device.load(groupNormKernels).group_norm_forward(...inputs, ...operands, eps, ...words);

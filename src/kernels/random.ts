@@ -267,6 +267,12 @@ export function dropoutWords(op: string, options: DropoutOptions): number[] {
   return [...drawWords(op, options), Math.min(Math.round(p * 65536), 65535), 1 / (1 - p)];
 }
 
+/** The keys of the ten rounds of Philox, two each: those of the seed, to which each round adds two constants. */
+export function roundKeys(low: number, high: number): number[] {
+  const keys = (round: number) => [low + round * 0x9e3779b9, high + round * 0xbb67ae85].map((key) => key % 2 ** 32);
+  return Array.from({ length: 10 }, (_, round) => keys(round)).flat();
+}
+
 function applyMask(x: Tensor, options: DropoutOptions): Tensor {
   const words = dropoutWords('dropout', options);
   const { device, dtype, size } = x;

@@ -48,6 +48,12 @@ const images: Normalised[] = [
   { shape: [1, 8, 8, 64], groups: 32 },
 ];
 
+/** Groups of a multiple of 4 channels, for which CUDA has kernels of their own; lanes without work, and odd numbers of pixels. */
+const wide: Normalised[] = [
+  { shape: [2, 16, 8, 64], groups: 8 },
+  { shape: [1, 5, 7, 48], groups: 4 },
+];
+
 const otherShapes: Normalised[] = [
   { shape: [3, 1, 1, 8], groups: 2 },
   { shape: [2, 3, 5, 7], groups: 7 },
@@ -64,6 +70,9 @@ const layers: Normalised[] = [
   { shape: [4, 8, 8, 256], groups: 32 },
   { shape: [16, 32, 32, 128], groups: 32 },
 ];
+
+/** Larger than a block's shared memory on CUDA, where the pixels are divided among blocks. */
+const large: Normalised = { shape: [1, 80, 80, 8], groups: 2 };
 
 function randomImage(pick: Pick): Normalised {
   const groups = pick(1, 5);
@@ -151,11 +160,16 @@ const dropoutCase = (p: number): Case =>
 
 export const normCases: Case[] = [
   groupNormCase('', {}, [...images, ...otherShapes], layers),
-  groupNormCase('silu', { activation: 'silu' }, [...images, ...otherShapes], layers),
+  groupNormCase('silu', { activation: 'silu' }, [...images, ...otherShapes, ...wide], layers),
   groupNormCase('eps 0.1', { eps: 0.1 }, [images[1]]),
   groupNormCase('silu, up', { activation: 'silu', resample: 'up' }, images, [layers[2]]),
-  groupNormCase('silu, down', { activation: 'silu', resample: 'down' }, images, [layers[0]]),
-  groupNormCase('silu, dropout', { activation: 'silu', dropout: 0.25 }, [...images, otherShapes[1]], [layers[0]]),
+  groupNormCase('silu, down', { activation: 'silu', resample: 'down' }, [...images, large], [layers[0]]),
+  groupNormCase(
+    'silu, dropout',
+    { activation: 'silu', dropout: 0.25 },
+    [...images, otherShapes[1], ...wide, large],
+    [layers[0]],
+  ),
   groupNormCase('silu, dropout, up', { activation: 'silu', dropout: 0.25, resample: 'up' }, [images[1], images[4]]),
   resampleCase('upsampleNearest'),
   resampleCase('downsampleMean'),

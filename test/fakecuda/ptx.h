@@ -14,6 +14,9 @@ static inline unsigned bf16_pair(float low, float high) { return bf16_of(low) | 
 static inline float fast_exp2(float x) { return exp2f(x); }
 static inline float fast_reciprocal(float x) { return 1.0f / x; }
 static inline float fake_of_bf16(unsigned bits) { return __uint_as_float(bits << 16); }
+static inline unsigned bf16_pair_sum(unsigned a, unsigned b) {
+  return bf16_pair(fake_of_bf16(a & 0xFFFFu) + fake_of_bf16(b & 0xFFFFu), fake_of_bf16(a >> 16) + fake_of_bf16(b >> 16));
+}
 
 static inline unsigned tf32_of(float x) {
   unsigned bits = __float_as_uint(x);

@@ -37,6 +37,12 @@ describe('the step of today', () => {
     }
   });
 
+  it('spends at most 3 ms in norms on an H200', () => {
+    const norms = launches.filter(({ kernel }) => kernel.startsWith('group_norm'));
+    expect(norms).toHaveLength(190);
+    expect(1e3 * norms.reduce((sum, { work }) => sum + timeOf(work, h200).seconds, 0)).toBeLessThan(3);
+  });
+
   it('takes no time below a bound, and at least as long on an H100', () => {
     for (const { kernel, work } of launches) {
       const { seconds, bound } = timeOf(work, h200);

@@ -3,8 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { CodeFacts } from '../../bench/code_facts.ts';
-import { faultsOf, perElement, serialLoads } from '../../bench/code_gates.ts';
+import { faultsOf, serialLoads } from '../../bench/code_gates.ts';
 import { staticFacts } from '../../bench/gpu/machine_code.ts';
+import { perElement } from '../../bench/gpu/norm_work.ts';
 
 const kernels = Object.entries(staticFacts().code).flatMap(([module, code]) =>
   Object.entries(code).map(([name, facts]) => ({ module, name, facts })),
@@ -24,9 +25,16 @@ test('the gates refuse norms that load 2 bytes at a time and divide in their loo
       'loads or stores of 2 bytes',
       'divisions in loops over pixels',
     ]);
-  expect(faultsOf('group_norm_slices_forward_masked', group_norm_forward)).toContainEqual(
-    expect.stringMatching(/instructions per element instead of 30/),
+});
+
+test('the gates refuse norms that execute more instructions per element, or whose loops are not known', () => {
+  const name = 'group_norm_slices_forward_masked';
+  const facts = staticFacts().code['inner/group_norm_slices.bf16'][name];
+  const slower = facts.loops.map((loop) => ({ ...loop, instructions: loop.instructions + 80 }));
+  expect(faultsOf(name, { ...facts, loops: slower })).toContainEqual(
+    expect.stringMatching(/instructions per element instead of 26/),
   );
+  expect(() => faultsOf(name, { ...facts, loops: facts.loops.slice(1) })).toThrow(/loops instead of/);
 });
 
 test('the gates refuse local memory, and registers beyond what setmaxnreg leaves', () => {
@@ -43,10 +51,9 @@ test('counts the loads of an epilogue that are waited for one by one', () => {
   expect(serialLoads(earlier['conv/hopper.256x128'].conv_hopper_forward)).toBe(95);
 });
 
-test('forward with dropout executes at most 30 instructions per element, backward 45', () => {
+test('forward with dropout executes at most 30 instructions per element, backward 45, joined gradients included', () => {
   const code = staticFacts().code['inner/group_norm_slices.bf16'];
-  expect(perElement('group_norm_slices_forward_masked', code.group_norm_slices_forward_masked)).toBeLessThanOrEqual(30);
-  expect(perElement('group_norm_slices_backward_masked', code.group_norm_slices_backward_masked)).toBeLessThanOrEqual(
-    45,
-  );
+  const counts = (name: string, joined: number) => perElement(name, code[name], joined);
+  expect(counts('group_norm_slices_forward_masked', 0)).toBeLessThanOrEqual(30);
+  for (const joined of [0, 1, 2]) expect(counts('group_norm_slices_backward_masked', joined)).toBeLessThanOrEqual(45);
 });

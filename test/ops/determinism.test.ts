@@ -51,9 +51,9 @@ describe.each(emulated)('$label', ({ name, precision }) => {
     return runCase(definition, size, device);
   }
 
-  // Except for products, the kernels for bf16 share their source with those for f32.
-  const products = new Set(['conv2d', 'matmul', 'attention']);
-  const chosen = casesIn(precision).filter(({ op }) => full || precision === 'fp32' || products.has(op));
+  // Except for products and group norms, the kernels for bf16 share their source with those for f32.
+  const others = new Set(['conv2d', 'matmul', 'attention', ...(precision === 'bf16' ? ['groupNorm'] : [])]);
+  const chosen = casesIn(precision).filter(({ op }) => full || precision === 'fp32' || others.has(op));
 
   test.each(chosen.map((definition) => ({ title: describeCase(definition), definition })))(
     '$title gives the same bits for any order of threads and copies',

@@ -2,15 +2,22 @@
 // deviation. Values and gradients are compared with the definition in float64, from the same floats.
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
+import { openDevice } from '../../src/device/open.ts';
+import { cast } from '../../src/kernels/cast.ts';
+import { add, mul } from '../../src/kernels/elementwise.ts';
 import { groupNorm } from '../../src/kernels/group_norm.ts';
+import { chunksOf } from '../../src/kernels/inner/group_norm_chunks.ts';
+import { sum } from '../../src/kernels/reduce.ts';
 import { tensor } from '../../src/tensor/create.ts';
 import { scope } from '../../src/tensor/scope.ts';
+import type { Tensor } from '../../src/tensor/tensor.ts';
 import { largestOf } from '../support/compare.ts';
 import { deviceModes, lesserModes, openTestDevice } from '../support/devices.ts';
 import { signs } from '../support/family.ts';
 
 const [pixels, channels, eps] = [256, 24, 1e-12];
 
+const cards = deviceModes.filter(({ name }) => name.startsWith('cuda'));
 const modes = [
   ...deviceModes.filter(({ precision, exact }) => precision === 'fp32' && exact),
   ...lesserModes,
@@ -125,4 +132,57 @@ describe.each(modes)('$label', (mode) => {
     expect(Array.from(y.slice(0, 4))).toEqual([Number.NaN, Number.NaN, Number.NaN, Number.NaN]);
     expect(y[5]).toBeCloseTo(-Math.sqrt(3), 5);
   });
+});
+
+describe.each(cards)('large images on $label', ({ name, precision }) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await openTestDevice(name, { precision });
+  }, 120_000);
+
+  // Groups of 12 channels, of which one is in both parts.
+  const [side, parts, groups] = [72, [8, 16], 2];
+  const inputs = parts.map((width, i) => Float32Array.from(signs(i, side * side * width), (s) => i + s));
+  const weights = [2, 3].map((k) => Float32Array.from(signs(k, 24), (s) => 1 + 0.2 * s));
+  const cotangent = Float32Array.from(signs(4, side * side * 24));
+
+  /** The norm of two parts, of which the first has another gradient too. */
+  function run(on: Device, dtype: 'f32' | 'bf16'): Record<string, Float32Array> {
+    return scope(() => {
+      const leaf = (values: Float32Array, shape: number[]) => tensor(values, { shape, device: on, requiresGrad: true });
+      const [a, b] = parts.map((width, i) => leaf(inputs[i], [1, side, side, width]));
+      const [weight, bias] = weights.map((values) => leaf(values, [24]));
+      const [first, second] = [cast(mul(a, 1), dtype), cast(b, dtype)];
+      const y = groupNorm([first, second], weight, bias, { groups, activation: 'silu' });
+      const used = tensor(cotangent, { shape: y.shape, device: on });
+      add(sum(mul(cast(y, 'f32'), used)), sum(mul(cast(first, 'f32'), 0.5))).backward();
+      const named = { y: cast(y, 'f32'), da: a.grad, db: b.grad, dweight: weight.grad, dbias: bias.grad };
+      return Object.fromEntries(
+        Object.entries(named).map(([key, t]) => [key, (t as Tensor).dataSync() as Float32Array]),
+      );
+    });
+  }
+
+  test('their pixels are divided among blocks, with the results of the CPU, twice with the same bits', async () => {
+    const expected = run(await openDevice('cpu'), 'f32');
+    const got = run(device, precision === 'bf16' ? 'bf16' : 'f32');
+    expect(run(device, precision === 'bf16' ? 'bf16' : 'f32')).toEqual(got);
+    for (const [key, values] of Object.entries(expected)) {
+      const error = largestOf(values.map((v, i) => v - got[key][i]));
+      expect(error / largestOf(values), key).toBeLessThan(precision === 'bf16' ? 1e-2 : 1e-5);
+    }
+  });
+});
+
+test('a norm of a few images of 256 x 256 has enough blocks for a card, however few its images', () => {
+  const { chunk, chunks } = chunksOf(256 * 256);
+  expect(chunks).toBeGreaterThanOrEqual(2 * 32);
+  expect(chunk * (chunks - 1)).toBeLessThan(256 * 256);
+  expect(chunk * chunks).toBeGreaterThanOrEqual(256 * 256);
+  for (const pixels of [1, 4, 6400, 72 * 72, 1024 * 1024]) {
+    const division = chunksOf(pixels);
+    expect(division.chunk % 4).toBe(0);
+    expect(division.chunk * division.chunks).toBeGreaterThanOrEqual(pixels);
+    expect(division.chunk * (division.chunks - 1)).toBeLessThan(pixels);
+  }
 });

@@ -29,12 +29,12 @@ DEVICE normalisation norm_of(const real *x0, const real *x1, const float *weight
 
 /* The statistics of a group from its first moments around a mean in f32: the rest of the mean, and 1 / sqrt(variance + eps). If
  * squares overflow f32, the result is NaN, not the zeros that a division by infinity would give. */
-DEVICE float rstd_of(double squared, double rest, float eps) {
+DEVICE double variance_of(double squared, double rest) {
   double variance = squared - rest * rest;
-  if (!(variance < (double)infinity())) variance = (double)infinity() - (double)infinity();
-  else if (variance < 0) variance = 0;
-  return (float)(1.0 / sqrt(variance + (double)eps));
+  if (!(variance < (double)infinity())) return (double)infinity() - (double)infinity();
+  return variance < 0 ? 0 : variance;
 }
+DEVICE float rstd_of(double squared, double rest, float eps) { return (float)(1.0 / sqrt(variance_of(squared, rest) + (double)eps)); }
 
 /* A gradient that x has already received. */
 struct earlier {

@@ -1,4 +1,5 @@
-/* The parts of group_norm_slices.cu: eight channels of a pixel, the work of a thread, and sums over a block. */
+/* What group_norm_slices.cu and group_norm_chunks.cu share: eight channels of a pixel, the work of a thread, sums over a block, and the
+ * arithmetic of a pixel. */
 #ifndef RECTIFLOW_NORM_SLICES_CUH
 #define RECTIFLOW_NORM_SLICES_CUH
 
@@ -6,8 +7,6 @@
 #include "warp.cuh"
 
 #define THREADS 256
-#define MOST_WARPS (THREADS / WARP)
-#define MOST_CHANNELS 64 /* of a slice: see norm_slices.ts */
 #define EIGHT 8
 
 /* ---------------------------------------------------------------- eight channels */
@@ -25,8 +24,16 @@ DEVICE packed pack(const float (&v)[EIGHT]) {
   to.x = bf16_pair(v[0], v[1]), to.y = bf16_pair(v[2], v[3]), to.z = bf16_pair(v[4], v[5]), to.w = bf16_pair(v[6], v[7]);
   return to;
 }
-/* The result is rounded to bf16, which hides the error of the fast functions. */
-DEVICE float sigmoid(float x) { return fast_reciprocal(1.0f + fast_exp2(-1.44269504f * x)); }
+DEVICE packed sum_of(packed a, packed b) {
+  packed to;
+  to.x = bf16_pair_sum(a.x, b.x), to.y = bf16_pair_sum(a.y, b.y), to.z = bf16_pair_sum(a.z, b.z), to.w = bf16_pair_sum(a.w, b.w);
+  return to;
+}
+/* scale / (1 + exp(-h)), where inverse = 1 / scale. The result is rounded to bf16, which hides the error of the fast functions. */
+DEVICE float gate(float h, float, float inverse) {
+  return fast_reciprocal(__fmaf_rn(fast_exp2(-1.44269504f * h), inverse, inverse));
+}
+DEVICE float inverse_of(float x) { return fast_reciprocal(x); }
 #else
 struct packed {
   float4 low, high;
@@ -38,54 +45,90 @@ DEVICE void unpack(packed from, float (&v)[EIGHT]) {
   v[4] = from.high.x, v[5] = from.high.y, v[6] = from.high.z, v[7] = from.high.w;
 }
 DEVICE packed pack(const float (&v)[EIGHT]) { return {make_float4(v[0], v[1], v[2], v[3]), make_float4(v[4], v[5], v[6], v[7])}; }
-DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+DEVICE packed sum_of(packed a, packed b) {
+  float v[EIGHT], w[EIGHT];
+  unpack(a, v), unpack(b, w);
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) v[i] += w[i];
+  return pack(v);
+}
+DEVICE float gate(float h, float scale, float) { return scale / (1.0f + expf(-h)); }
+DEVICE float inverse_of(float x) { return 1.0f / x; }
 #endif
 
 struct alignas(16) eight_floats {
   float4 low, high;
 };
-
-/* 0 for dropped elements, else the scale of kept ones: eight 16-bit numbers that are below the threshold or not. */
-DEVICE void masks(const normalisation &g, u32 block, int sample, float (&v)[EIGHT]) {
-  u32 words[4], most = ((u32)g.threshold << 16) - 1;
-  philox(g.words, block, (u64)sample, words);
-#pragma unroll
-  for (int i = 0; i < 4; i++) {
-    v[2 * i] = words[i] << 16 <= most ? 0.0f : g.keep_scale;
-    v[2 * i + 1] = words[i] <= most ? 0.0f : g.keep_scale;
-  }
+DEVICE eight_floats staged_of(const float (&v)[EIGHT]) {
+  return {make_float4(v[0], v[1], v[2], v[3]), make_float4(v[4], v[5], v[6], v[7])};
 }
+DEVICE void unpack(const eight_floats &from, float (&v)[EIGHT]) {
+  v[0] = from.low.x, v[1] = from.low.y, v[2] = from.low.z, v[3] = from.low.w;
+  v[4] = from.high.x, v[5] = from.high.y, v[6] = from.high.z, v[7] = from.high.w;
+}
+DEVICE void load_eight(const float *from, float (&v)[EIGHT]) { unpack(*(const eight_floats *)from, v); }
 
-/* ---------------------------------------------------------------- the work of a thread */
+/* ---------------------------------------------------------------- sizes */
 
-/* KIND: what is known of a norm when it is compiled. FLAGS: nothing, UNSTAGED: nothing, and the slice does not fit. The others do not
- * resample, have SiLU, and groups of a multiple of 4 channels; MASKED with dropout. */
-enum { FLAGS, UNSTAGED, PLAIN, MASKED };
+/* KIND: what is known of a norm when it is compiled. FLAGS: nothing. The others do not resample, have SiLU, and groups of a multiple of 4
+ * channels; MASKED with dropout. */
+enum { FLAGS, PLAIN, MASKED };
 
 /* Channels that surely belong to one group, and how many of these lumps eight channels have. */
 template <int KIND> constexpr int LUMP = KIND >= PLAIN ? 4 : 1;
 template <int KIND> constexpr int LUMPS = EIGHT / LUMP<KIND>;
 
-struct share {
-  int sample, channel0, channels; /* of the slice */
-  int vectors, vector, row, rows; /* vectors: eights of the slice; a thread has one of them, in every rows-th pixel from row on */
-  int local, channel;             /* the first channel of the thread in the slice, and among all */
-  bool second, works;             /* whether it is in the second part of x; whether the thread has work */
-  int pitch, place;               /* channels of the part, and the channel in it */
+struct sliced : normalisation {
+  int slice, shift;  /* channels of a slice; log2 of the threads that share a pixel */
+  u32 magic;         /* see group_at */
+  double inverse;    /* 1 / the terms of a group */
+  const u32 *keys;    /* of a dropout mask: see philox_of_keys */
+  u64 first;          /* the first sample of the tensor is this one of the run */
+  u32 stream, limit;  /* elements whose 16 bits are below the upper half of `limit` are dropped */
+  float keep;         /* 1 / keep_scale */
 };
 
-/* Vectors are rounded up to a power of two, so that the lanes of a warp with the same vector are a power of two apart. */
-DEVICE int spread_of(int channels) {
-  int spread = 1;
-  while (spread * EIGHT < channels) spread *= 2;
-  return spread;
+/* sizes: N, H, W, C of both parts, groups, resample, silu; slice, shift, channels of a group, magic, and the two words of `inverse` */
+#define SIZES 14
+
+DEVICE sliced sliced_of(const real *x0, const real *x1, const float *weight, const float *bias, const float *stats, const u32 *t) {
+  sliced g;
+  size_t each = (size_t)t[0] * (size_t)t[5];
+  g.x0 = x0, g.x1 = x1, g.weight = weight, g.bias = bias;
+  g.mean = stats, g.rstd = stats + each, g.rest = stats + 2 * each;
+  g.n = (int)t[0], g.h = (int)t[1], g.w = (int)t[2], g.part0 = (int)t[3], g.part1 = (int)t[4], g.c = g.part0 + g.part1;
+  g.groups = (int)t[5], g.resample = (int)t[6], g.silu = (int)t[7];
+  g.slice = (int)t[8], g.shift = (int)t[9], g.width = (int)t[10], g.magic = t[11];
+  g.inverse = __longlong_as_double((long long)((u64)t[13] << 32 | t[12]));
+  return g;
 }
 
-DEVICE share share_of(const normalisation &g, int slice) {
+/* origin, stream, threshold: see draw_of and random_dropout */
+DEVICE void set_mask(sliced &g, const u32 *origin, const u32 *keys, int sample_low, int sample_high, int stream, int threshold,
+                     float keep_scale) {
+  draw of = draw_of(origin, 0, 0, sample_low, sample_high, stream);
+  g.keys = keys, g.first = of.first, g.stream = of.stream, g.limit = (u32)threshold << 16;
+  g.threshold = threshold, g.keep_scale = keep_scale, g.keep = inverse_of(keep_scale);
+}
+
+/* channel / width, because magic = 2^31 / width + 1, rounded down, and channel * width < 2^31. */
+DEVICE int group_at(const sliced &g, int channel) { return (int)__umulhi(2 * (u32)channel, g.magic); }
+
+/* ---------------------------------------------------------------- the work of a thread */
+
+struct share {
+  int sample, channel0;              /* of the slice */
+  int spread, vectors, vector;       /* eights of the slice, rounded up to a power of two and not; the thread's one */
+  int row, rows;                     /* the thread has every rows-th pixel from row on */
+  int local, channel, pitch, place;  /* the thread's first channel in the slice and among all; channels of its part, and the channel there */
+  bool second, works;                /* whether that is the second part of x; whether the thread has work */
+};
+
+DEVICE share share_of(const sliced &g, int sample, int index) {
   share s;
-  int slices = g.c / slice, spread = spread_of(slice);
-  s.sample = (int)blockIdx.x / slices, s.channel0 = (int)blockIdx.x % slices * slice, s.channels = slice;
-  s.vectors = slice / EIGHT, s.vector = (int)threadIdx.x % spread, s.row = (int)threadIdx.x / spread, s.rows = (int)blockDim.x / spread;
+  s.sample = sample, s.channel0 = index * g.slice;
+  s.spread = 1 << g.shift, s.vectors = g.slice / EIGHT, s.vector = (int)threadIdx.x & (s.spread - 1);
+  s.row = (int)threadIdx.x >> g.shift, s.rows = (int)blockDim.x >> g.shift;
   s.works = s.vector < s.vectors;
   s.local = min(s.vector, s.vectors - 1) * EIGHT;
   s.channel = s.channel0 + s.local;
@@ -105,49 +148,318 @@ struct walk {
   }
 };
 
+/* ---------------------------------------------------------------- sums over a block */
+
+/* A block's sums in shared memory, by warp and value, and four numbers for each channel of the slice; meetingBytes of
+ * group_norm_slices.ts is its size. */
 struct meeting {
-  float values[2][MOST_WARPS][MOST_CHANNELS];
-  double totals[2][MOST_CHANNELS];
-  float mean[MOST_CHANNELS], rest[MOST_CHANNELS], rstd[MOST_CHANNELS], slope[MOST_CHANNELS], level[MOST_CHANNELS]; /* by group or channel */
+  float *values, *one, *two, *three, *four;
 };
 
-/* totals[which][vector * N + i] = sum of values[i] over the rows, in a fixed order. All threads must call it, with 0 if they have no
- * work, and __syncthreads before they read. */
-template <int N> DEVICE void add_up(meeting &m, const share &s, int which, float (&values)[N]) {
-  int spread = spread_of(s.channels), lane = lane_number(), warps = (int)blockDim.x / WARP;
+DEVICE meeting meeting_at(void *memory, const sliced &g) {
+  float *from = (float *)memory;
+  return {from + 4 * g.slice, from, from + g.slice, from + 2 * g.slice, from + 3 * g.slice};
+}
+
+/* Adds up v over the rows of the threads, warp by warp. v are the sums of the thread's channels, or lumps of channels, of one kind after the
+ * other; a warp's values are those of all threads of one kind after the other. All threads must call it, with 0 if they have no work, and
+ * __syncthreads before warps_total. */
+template <int N, int KINDS = 2> DEVICE void add_rows(const meeting &m, const share &s, float (&v)[N]) {
+  constexpr int EACH = N / KINDS;
 #pragma unroll 1
-  for (int distance = WARP / 2; distance >= spread; distance /= 2)
+  for (int distance = WARP / 2; distance >= s.spread; distance /= 2)
 #pragma unroll
-    for (int i = 0; i < N; i++) values[i] += __shfl_xor_sync(ALL_LANES, values[i], distance);
-  __syncthreads();
-  if (lane < spread && s.works)
+    for (int i = 0; i < N; i++) v[i] += __shfl_xor_sync(ALL_LANES, v[i], distance);
+  if (lane_number() >= s.spread || !s.works) return;
+  float *to = m.values + ((int)threadIdx.x / WARP * KINDS * s.vectors + s.vector) * EACH;
 #pragma unroll
-    for (int i = 0; i < N; i++) m.values[which][threadIdx.x / WARP][lane * N + i] = values[i];
-  __syncthreads();
+  for (int i = 0; i < N; i++) to[i / EACH * s.vectors * EACH + i % EACH] = v[i];
+}
+
+/* Sum of one of `count` values over the warps, in a fixed order. */
+DEVICE float warps_total(const meeting &m, int count, int index) {
+#ifdef STORAGE_BF16
+  float total = 0.0f;
+#else
+  double total = 0;
+#endif
+  int left = (int)blockDim.x / WARP; /* at least 1 */
 #pragma unroll 1
-  for (int i = (int)threadIdx.x; i < s.vectors * N; i += (int)blockDim.x) {
-    double total = 0;
-#pragma unroll 1
-    for (int warp = 0; warp < warps; warp++) total += (double)m.values[which][warp][i];
-    m.totals[which][i] = total;
+  do total += m.values[index], index += count;
+  while (--left > 0);
+  return (float)total;
+}
+
+/* ---------------------------------------------------------------- statistics
+ * The rounding error of a sum of nearly equal numbers is large compared to their deviation, so sums are those of differences from a
+ * number near them. In bf16 that is the mean of a lump at the first pixel: the relative error of a variance is then at most
+ * 2^-24 times the number of its terms. In f32 a second pass takes the differences from the mean that the first one found. */
+
+template <int KIND> struct moments {
+  float about[LUMPS<KIND>], v[2 * LUMPS<KIND>]; /* sums of x - about, and of its square, over pixels and the channels of each lump */
+};
+
+template <int KIND> DEVICE void clear(moments<KIND> &m) {
+#pragma unroll
+  for (int i = 0; i < 2 * LUMPS<KIND>; i++) m.v[i] = 0.0f;
+}
+
+template <int KIND> DEVICE void start(moments<KIND> &m, packed first) {
+  float x[EIGHT];
+  unpack(first, x);
+  clear(m);
+#pragma unroll
+  for (int lump = 0; lump < LUMPS<KIND>; lump++) {
+    float total = 0.0f;
+#pragma unroll
+    for (int i = 0; i < LUMP<KIND>; i++) total += x[lump * LUMP<KIND> + i];
+    m.about[lump] = total * (1.0f / LUMP<KIND>);
   }
 }
 
-/* The same for the sums over the channels of each lump. */
-template <int KIND> DEVICE void add_up_lumps(meeting &m, const share &s, int which, const float (&v)[EIGHT]) {
-  float sums[LUMPS<KIND>] = {};
+template <int KIND> DEVICE void add(moments<KIND> &m, packed from) {
+  float x[EIGHT];
+  unpack(from, x);
 #pragma unroll
-  for (int i = 0; i < EIGHT; i++) sums[i / LUMP<KIND>] += v[i];
-  add_up(m, s, which, sums);
+  for (int i = 0; i < EIGHT; i++) {
+    int lump = i / LUMP<KIND>;
+    float d = x[i] - m.about[lump];
+    m.v[lump] += d;
+    m.v[LUMPS<KIND> + lump] += d * d;
+  }
 }
 
-/* Mean of a group's terms from the totals of its lumps. */
-template <int KIND> DEVICE double group_mean(const meeting &m, const normalisation &g, int which, int group) {
-  double total = 0;
-  int each = g.width / LUMP<KIND>;
+/* Adds the moments of all threads: m.one is what each lump's are about. All threads must call it, then __syncthreads. */
+template <int KIND> DEVICE void add_moments(const meeting &m, const share &s, moments<KIND> &own) {
+  add_rows(m, s, own.v);
+  if (s.row == 0 && s.works)
+#pragma unroll
+    for (int i = 0; i < LUMPS<KIND>; i++) m.one[s.vector * LUMPS<KIND> + i] = own.about[i];
+}
+
+/* The moments of one of the slice's groups about the number `about`, in which `pixels` were added up. */
+struct group_sums {
+  double about, level, squares;
+};
+template <int KIND> DEVICE group_sums moments_of(const meeting &m, const sliced &g, int group, int pixels) {
+  int each = g.width / LUMP<KIND>, lumps = g.slice / LUMP<KIND>;
+  group_sums of = {(double)m.one[group * each], 0, 0};
+  double terms = (double)(pixels * LUMP<KIND>);
 #pragma unroll 1
-  for (int i = 0; i < each; i++) total += m.totals[which][group * each + i];
-  return total / ((double)(g.h * g.w) * (double)g.width);
+  for (int lump = group * each; lump < (group + 1) * each; lump++) {
+    double sum = (double)warps_total(m, 2 * lumps, lump), offset = (double)m.one[lump] - of.about;
+    of.squares += (double)warps_total(m, 2 * lumps, lumps + lump) + offset * (2.0 * sum + terms * offset);
+    of.level += sum + terms * offset;
+  }
+  return of;
+}
+
+/* Mean, rest of the mean and rstd of a group. */
+struct statistic {
+  float mean, rest, rstd;
+};
+DEVICE statistic statistic_of(const group_sums &sums, double inverse, float eps) {
+  statistic of;
+  double level = sums.level * inverse, mean = sums.about + level;
+  of.mean = (float)mean, of.rest = (float)(mean - (double)of.mean);
+#ifdef STORAGE_BF16
+  of.rstd = rsqrtf((float)(variance_of(sums.squares * inverse, level) + (double)eps));
+#else
+  of.rstd = rstd_of(sums.squares * inverse, level, eps);
+#endif
+  return of;
+}
+
+/* ---------------------------------------------------------------- the arithmetic of a pixel */
+
+/* Which of eight elements are dropped: those whose 16-bit number is below the threshold. */
+struct dropped {
+  u32 words[4], limit;
+};
+DEVICE dropped dropped_at(const sliced &g, const share &s, int pixel) {
+  dropped of;
+  of.limit = g.limit;
+  philox_of_keys(g.keys, g.stream, (u32)pixel * (u32)(g.c / EIGHT) + (u32)(s.channel / EIGHT), g.first + (u64)s.sample, of.words);
+  return of;
+}
+DEVICE float kept(const dropped &of, int i, float v) { return (i % 2 ? of.words[i / 2] : of.words[i / 2] << 16) < of.limit ? 0.0f : v; }
+
+/* h = (x - mean) * scale + offset, for a thread's channels */
+template <int KIND> struct affine {
+  float mean[LUMPS<KIND>], scale[EIGHT], offset[EIGHT];
+};
+
+template <int KIND> DEVICE bool is_masked(const sliced &g) { return KIND == MASKED || (KIND == FLAGS && g.threshold); }
+template <int KIND> DEVICE bool has_silu(const sliced &g) { return KIND >= PLAIN || g.silu; }
+
+/* That of a norm whose statistics are in m: mean in two, rest in three, rstd in four. */
+template <int KIND> DEVICE affine<KIND> affine_of(const meeting &m, const sliced &g, const share &s) {
+  affine<KIND> a;
+  load_eight(g.weight + s.channel, a.scale), load_eight(g.bias + s.channel, a.offset);
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) {
+    int lump = i / LUMP<KIND>, group = group_at(g, s.local + lump * LUMP<KIND>);
+    a.mean[lump] = m.two[group];
+    a.scale[i] *= m.four[group];
+    a.offset[i] -= m.three[group] * a.scale[i];
+  }
+  return a;
+}
+
+/* The same in backward, from the statistics in memory. */
+template <int KIND> struct known_affine : affine<KIND> {
+  float rstd[LUMPS<KIND>], shift[LUMPS<KIND>]; /* x^ = (x - mean) rstd - shift */
+};
+template <int KIND> DEVICE known_affine<KIND> known_affine_of(const sliced &g, const share &s) {
+  known_affine<KIND> a;
+  load_eight(g.weight + s.channel, a.scale), load_eight(g.bias + s.channel, a.offset);
+#pragma unroll
+  for (int i = 0; i < LUMPS<KIND>; i++) {
+    size_t group = (size_t)s.sample * (size_t)g.groups + (size_t)group_at(g, s.channel + i * LUMP<KIND>);
+    a.mean[i] = g.mean[group], a.rstd[i] = g.rstd[group], a.shift[i] = g.rest[group] * a.rstd[i];
+  }
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) {
+    a.offset[i] -= a.shift[i / LUMP<KIND>] * a.scale[i];
+    a.scale[i] *= a.rstd[i / LUMP<KIND>];
+  }
+  return a;
+}
+
+/* dropout(silu(h)) of the thread's channels at a pixel, where v is x */
+template <int KIND> DEVICE void activate(const sliced &g, const share &s, const affine<KIND> &a, int pixel, float (&v)[EIGHT]) {
+  bool masked = is_masked<KIND>(g);
+  float scale = masked ? g.keep_scale : 1.0f, inverse = masked ? g.keep : 1.0f;
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) {
+    v[i] = (v[i] - a.mean[i / LUMP<KIND>]) * a.scale[i] + a.offset[i];
+    v[i] *= has_silu<KIND>(g) ? gate(v[i], scale, inverse) : scale;
+  }
+  if (!masked) return;
+  dropped mask = dropped_at(g, s, pixel);
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) v[i] = kept(mask, i, v[i]);
+}
+
+/* d(loss) / d(h) at a pixel, and x - mean, from x in `centred` and the gradient of dropout(silu(h)) in d */
+template <int KIND>
+DEVICE void upstream(const sliced &g, const share &s, const affine<KIND> &a, int pixel, float (&centred)[EIGHT], float (&d)[EIGHT]) {
+  bool masked = is_masked<KIND>(g);
+  float scale = masked ? g.keep_scale : 1.0f, inverse = masked ? g.keep : 1.0f;
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) {
+    centred[i] -= a.mean[i / LUMP<KIND>];
+    if (!has_silu<KIND>(g)) {
+      d[i] *= scale;
+      continue;
+    }
+    float h = centred[i] * a.scale[i] + a.offset[i], slope = gate(h, scale, inverse);
+    d[i] *= slope * (1.0f + h * (1.0f - slope * inverse));
+  }
+  if (!masked) return;
+  dropped mask = dropped_at(g, s, pixel);
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) d[i] = kept(mask, i, d[i]);
+}
+
+/* The pixels of resample(v) for each sample. */
+DEVICE size_t resampled_pixels(const sliced &g) {
+  size_t pixels = (size_t)(g.h * g.w);
+  return g.resample == RESAMPLE_UP ? 4 * pixels : g.resample == RESAMPLE_DOWN ? pixels / 4 : pixels;
+}
+
+/* The gradient of resample(v) with respect to v at a pixel; dy: that of the thread's channels at the first pixel of the sample */
+DEVICE void resampled(const sliced &g, const real *dy, const walk &place, float (&d)[EIGHT]) {
+  size_t c = (size_t)g.c;
+  if (g.resample == RESAMPLE_UP) {
+    const real *corner = dy + ((size_t)(2 * place.row) * (size_t)(2 * g.w) + (size_t)(2 * place.column)) * c;
+    const real *below = corner + (size_t)(2 * g.w) * c;
+    packed four[4] = {load(corner), load(corner + c), load(below), load(below + c)};
+    float a[EIGHT], b[EIGHT];
+    unpack(four[0], d), unpack(four[1], a);
+#pragma unroll
+    for (int i = 0; i < EIGHT; i++) d[i] += a[i];
+    unpack(four[2], a), unpack(four[3], b);
+#pragma unroll
+    for (int i = 0; i < EIGHT; i++) d[i] += a[i] + b[i];
+  } else {
+    unpack(load(dy + (size_t)(place.row / 2 * (g.w / 2) + place.column / 2) * c), d);
+#pragma unroll
+    for (int i = 0; i < EIGHT; i++) d[i] *= 0.25f;
+  }
+}
+
+/* Stores the same value at the four pixels that a pixel becomes. */
+DEVICE void store_four(real *to, const sliced &g, const walk &place, packed value) {
+  real *corner = to + ((size_t)(2 * place.row) * (size_t)(2 * g.w) + (size_t)(2 * place.column)) * (size_t)g.c;
+  real *below = corner + (size_t)(2 * g.w) * (size_t)g.c;
+  store(corner, value), store(corner + g.c, value), store(below, value), store(below + g.c, value);
+}
+
+/* dx = scale d + (centred slope + level), plus the gradients that x has already received, each rounded as if it were stored. */
+template <int KIND> struct adjoint {
+  float scale[EIGHT], slope[LUMPS<KIND>], level[LUMPS<KIND>];
+};
+
+/* From the sums of d x^ and of d over pixels, warp by warp in m. If `keep`, they are stored in sums [2][N, C]. All threads must call it. */
+template <int KIND>
+DEVICE adjoint<KIND> adjoint_of(const meeting &m, const sliced &g, const share &s, const known_affine<KIND> &a, float *sums, bool keep) {
+#pragma unroll 1
+  for (int i = (int)threadIdx.x; i < g.slice; i += (int)blockDim.x) {
+    size_t to = (size_t)s.sample * (size_t)g.c + (size_t)(s.channel0 + i);
+    float slope = warps_total(m, 2 * g.slice, i), level = warps_total(m, 2 * g.slice, g.slice + i), weight = g.weight[s.channel0 + i];
+    if (keep) sums[to] = slope, sums[(size_t)g.n * (size_t)g.c + to] = level;
+    m.one[i] = slope * weight, m.two[i] = level * weight;
+  }
+  __syncthreads();
+  int groups = g.slice / g.width;
+#pragma unroll 1
+  for (int group = (int)threadIdx.x; group < groups; group += (int)blockDim.x) {
+    double slope = 0, level = 0;
+    int i = group * g.width, end = i + g.width;
+#pragma unroll 1
+    do slope += (double)m.one[i], level += (double)m.two[i];
+    while (++i < end);
+    m.three[group] = (float)(slope * g.inverse), m.four[group] = (float)(level * g.inverse);
+  }
+  __syncthreads();
+  adjoint<KIND> b;
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) b.scale[i] = a.scale[i];
+#pragma unroll
+  for (int i = 0; i < LUMPS<KIND>; i++) {
+    int group = group_at(g, s.local + i * LUMP<KIND>);
+    float slope = m.three[group];
+    b.slope[i] = -a.rstd[i] * (a.rstd[i] * slope), b.level[i] = -a.rstd[i] * (m.four[group] - a.shift[i] * slope);
+  }
+  return b;
+}
+
+/* total: sums of d (x - mean) and of d over a thread's pixels, which become those of d x^ and of d */
+template <int KIND> DEVICE void normalise(const known_affine<KIND> &a, float (&total)[2 * EIGHT]) {
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) total[i] = total[i] * a.rstd[i / LUMP<KIND>] - total[EIGHT + i] * a.shift[i / LUMP<KIND>];
+}
+
+template <int KIND> DEVICE packed gradient_of(const adjoint<KIND> &a, const float (&centred)[EIGHT], const float (&d)[EIGHT]) {
+  float v[EIGHT];
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) v[i] = d[i] * a.scale[i] + (centred[i] * a.slope[i / LUMP<KIND>] + a.level[i / LUMP<KIND>]);
+  return pack(v);
+}
+
+DEVICE packed scaled(packed from, float factor) {
+  float v[EIGHT];
+  unpack(from, v);
+#pragma unroll
+  for (int i = 0; i < EIGHT; i++) v[i] = __fmul_rn(factor, v[i]);
+  return pack(v);
+}
+template <int JOINED> DEVICE packed joined(packed own, packed first, float factor, packed second, float second_factor) {
+  if (JOINED == 0) return own;
+  packed more = scaled(first, factor);
+  if (JOINED == 2) more = sum_of(more, scaled(second, second_factor));
+  return sum_of(own, more);
 }
 
 #endif

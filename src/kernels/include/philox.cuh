@@ -25,6 +25,19 @@ DEVICE void philox(const draw &d, u32 block, u64 sample, u32 out[4]) {
   philox_words(block, (u32)s, (u32)(s >> 32), d.stream, d.key0, d.key1, out);
 }
 
+/* The same words from the keys of all ten rounds, two each, which the host has computed: see roundKeys in random.ts. */
+#define ROUND_KEYS 20
+DEVICE void philox_of_keys(const u32 *keys, u32 stream, u32 block, u64 sample, u32 out[4]) {
+  u32 c0 = block, c1 = (u32)sample, c2 = (u32)(sample >> 32), c3 = stream;
+#pragma unroll
+  for (int round = 0; round < 10; round++) {
+    u64 a = (u64)c0 * 0xD2511F53u, b = (u64)c2 * 0xCD9E8D57u;
+    c0 = (u32)(b >> 32) ^ c1 ^ keys[2 * round], c1 = (u32)b;
+    c2 = (u32)(a >> 32) ^ c3 ^ keys[2 * round + 1], c3 = (u32)a;
+  }
+  out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
+}
+
 /* Another attempt at the words of a block, from 1 to ATTEMPTS - 1 */
 DEVICE void philox_again(const draw &d, u32 attempt, u32 block, u64 sample, u32 out[4]) {
   philox({d.key0, key_of_attempt(d.key1, attempt), d.stream, d.first}, block, sample, out);

@@ -22,6 +22,13 @@ PTX unsigned bf16_pair(float low, float high) {
   return bits;
 }
 
+/* Sums of two pairs, each rounded. */
+PTX unsigned bf16_pair_sum(unsigned a, unsigned b) {
+  unsigned sum;
+  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(0x3F803F80u), "r"(b));
+  return sum;
+}
+
 /* 2^x and 1 / x with a relative error of about 2^-22; subnormal numbers count as 0. */
 PTX float fast_exp2(float x) {
   float y;

@@ -10,6 +10,12 @@ export function bitsOf(value: number): number {
   return new Uint32Array(Float32Array.of(value).buffer)[0];
 }
 
+/** An f64 as two words, the low word first. */
+export function wordsOfDouble(value: number): [number, number] {
+  const [low, high] = new Uint32Array(Float64Array.of(value).buffer);
+  return [low, high];
+}
+
 /** The words, padded with zeros to the length of the table. */
 export function padTo(words: readonly number[], length: number): number[] {
   return [...words, ...new Array<number>(length - words.length).fill(0)];
