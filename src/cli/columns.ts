@@ -1,4 +1,5 @@
 // Text in columns for a terminal.
+import { isTerminal } from './terminal.ts';
 
 const DEFAULT_WIDTH = 100;
 /** Narrower columns of text would be hard to read. */
@@ -27,6 +28,13 @@ export function twoColumns(rows: readonly (readonly [left: string, right: string
   return rows.flatMap(([name, text]) =>
     wrap(text, width).map((line, i) => `${(i === 0 ? indent + name : '').padEnd(left)}${line}`.trimEnd()),
   );
+}
+
+/** A text after its name: in a terminal its further lines are below the first; elsewhere it is one line. */
+export function hanging(name: string, text: string): string[] {
+  if (!isTerminal(process.stdout)) return [name + text];
+  const width = Math.max(NARROWEST, terminalWidth() - name.length);
+  return wrap(text, width).map((line, i) => (i === 0 ? name : ' '.repeat(name.length)) + line);
 }
 
 /** Columns of the width of their longest entry. */

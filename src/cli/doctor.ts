@@ -5,6 +5,7 @@ import { requireFolder, writeBundle } from '../run/machine/bundle.ts';
 import { examine, type Finding } from '../run/machine/doctor.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
+import { hanging } from './columns.ts';
 
 const marks: Record<Finding['state'], string> = { ok: 'ok     ', note: 'note   ', missing: 'MISSING' };
 
@@ -28,8 +29,9 @@ export const doctorCommand: Command = {
     const findings = await examine();
     const width = Math.max(...findings.map(({ what }) => what.length));
     for (const { what, state, detail, remedy } of findings) {
-      process.stdout.write(`${marks[state]}  ${what.padEnd(width)}  ${escapeText(detail)}\n`);
-      if (remedy) process.stdout.write(`         ${' '.repeat(width)}  -> ${escapeText(remedy)}\n`);
+      const lines = hanging(`${marks[state]}  ${what.padEnd(width)}  `, escapeText(detail));
+      if (remedy) lines.push(...hanging(`         ${' '.repeat(width)}  -> `, escapeText(remedy)));
+      process.stdout.write(`${lines.join('\n')}\n`);
     }
     if (bundle !== undefined) {
       await writeBundle(bundle, findings, workdir);

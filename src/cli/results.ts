@@ -3,7 +3,7 @@ import { describeDuration } from '../run/machine/resources.ts';
 import type { FlowReport, ReportFigures } from '../run/report/index.ts';
 import { escapeText } from '../text.ts';
 import { blockPicture } from './block_picture.ts';
-import { fileLink, isTerminal, paint, type Style } from './terminal.ts';
+import { columnsOf, fileLink, isTerminal, paint, type Style } from './terminal.ts';
 
 interface Ending {
   /** Seconds that the work took. */
@@ -15,7 +15,8 @@ interface Ending {
 /** Prints the figures of a report and its samples, then how long it took, its files and the next command. */
 export function showReport({ path, picture, figures, samples }: FlowReport, { seconds, next }: Ending): void {
   const { stdout } = process;
-  const lines = describeFigures(figures).map((line) => escapeText(line));
+  const room = isTerminal(stdout) ? columnsOf(stdout) : undefined;
+  const lines = describeFigures(figures, room).map((line) => escapeText(line));
   if (isTerminal(stdout)) {
     for (const { name, steps, images, shape } of samples) {
       const title = `${escapeText(name)}: ${steps} step${steps === 1 ? '' : 's'} from noise to image`;
@@ -41,8 +42,11 @@ export function describeElapsed(seconds: number): string {
   return minutes < 48 * 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min` : describeDuration(seconds);
 }
 
-/** A table with one line per stage; without scores it has straightness only. */
-export function describeFigures({ features, heldOut, samples, stages }: ReportFigures): string[] {
+/**
+ * A table with one line per stage; without scores it has straightness only.
+ * @param room columns of the terminal; its lines would wrap in fewer than they have
+ */
+export function describeFigures({ features, heldOut, samples, stages }: ReportFigures, room = 1000): string[] {
   if (stages.length === 0) return ['no flow has a snapshot yet; the report shows the training so far'];
   const samplers = Object.keys(stages[0].fd);
   const header = ['', 'straightness', ...samplers.map((sampler) => (sampler === 'rk45' ? 'RK45' : `N = ${sampler}`))];
@@ -55,16 +59,18 @@ export function describeFigures({ features, heldOut, samples, stages }: ReportFi
   const what = features
     ? [`Frechet distance of ${samples} samples (${features})`, `smaller is better, in every column${real}`]
     : ['smaller is better: 0 means straight paths'];
-  return [...alignedTable([header, ...rows]), ...what];
+  const table = alignedTable([header, ...rows]);
+  const fits = table.every((line) => line.length <= room);
+  return [...(fits ? table : alignedTable([header, ...rows], ' ')), ...what];
 }
 
-/** Aligns the first column left and the others right. */
-export function alignedTable(rows: readonly (readonly string[])[]): string[] {
+/** Aligns the first column left and the others right. @param gap between columns */
+export function alignedTable(rows: readonly (readonly string[])[], gap = '  '): string[] {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
   return rows.map((row) =>
     row
       .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
-      .join('  ')
+      .join(gap)
       .trimEnd(),
   );
 }

@@ -1,6 +1,7 @@
 // Output on standard error while work runs: lines of text and, on a terminal, a progress bar below them.
 import { escapeText } from '../text.ts';
-import { cutLine, type Piece, paintLine } from './terminal.ts';
+import { wrap } from './columns.ts';
+import { columnsOf, cutLine, isTerminal, type Piece, paintLine } from './terminal.ts';
 
 const CLEAR_LINE = '\r\x1b[K';
 
@@ -8,9 +9,11 @@ type Line = readonly Piece[];
 
 let bar: Line | undefined;
 
-/** Writes a line of text above the bar. Control characters, which may come from a file, are escaped. */
+/** Writes a line of text above the bar, in a terminal broken between words. Control characters, which may come from a file, are escaped. */
 export function say(text: string): void {
-  sayLine([escapeText(text)]);
+  const line = escapeText(text);
+  if (!isTerminal(process.stderr)) sayLine([line]);
+  else for (const part of wrap(line, columnsOf(process.stderr))) sayLine([part]);
 }
 
 /** The same for text in styles, which must not contain control characters. */

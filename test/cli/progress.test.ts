@@ -57,6 +57,17 @@ it('text appears above the bar, which never wraps, and text from a file cannot m
   );
 });
 
+it.each([
+  ['xterm', 24, ['note: a text of many', 'words is broken between', 'them']],
+  ['dumb', 24, ['note: a text of many words is broken between them']],
+  ['xterm', 200, ['note: a text of many words is broken between them']],
+])('text in a terminal of the kind %s with %s columns', (term, columns, lines) => {
+  vi.stubEnv('TERM', term);
+  using terminal = fakeTerminal(process.stderr, columns);
+  say('note: a text of many words is broken between them');
+  expect(terminal.text().trimEnd().split('\n')).toEqual(lines);
+});
+
 it('a terminal without cursor movement gets lines', () => {
   vi.stubEnv('TERM', 'dumb');
   using terminal = fakeTerminal(process.stderr, 80);

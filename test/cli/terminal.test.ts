@@ -2,6 +2,7 @@
 // small and a large terminal, without colours, and in a pipe.
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { blockPicture } from '../../src/cli/block_picture.ts';
+import { hanging } from '../../src/cli/columns.ts';
 import { openFile, quoted } from '../../src/cli/open_file.ts';
 import { describeElapsed, showReport } from '../../src/cli/results.ts';
 import { cutLine, drawsUnicode, fileLink, paint, paintLine } from '../../src/cli/terminal.ts';
@@ -55,6 +56,15 @@ describe('a link to a file', () => {
     using _terminal = fakeTerminal(process.stdout, columns);
     expect(fileLink('a.html', '/a.html')).toBe('a.html');
   });
+});
+
+it.each<[columns: number | undefined, lines: string[]]>([
+  [42, ['ok  name  a text that is long and goes on', '          below itself']],
+  [undefined, ['ok  name  a text that is long and goes on below itself']],
+])('a text after its name, with %s columns', (columns, lines) => {
+  environment({ TERM: 'xterm' });
+  using _terminal = fakeTerminal(process.stdout, columns);
+  expect(hanging('ok  name  ', 'a text that is long and goes on below itself')).toEqual(lines);
 });
 
 it.each<[values: Record<string, string>, drawn: boolean]>([
@@ -166,6 +176,23 @@ describe('the end of a chain', () => {
     // Nothing but the next command, which is copied as a whole, is wider than the terminal.
     expect(linesOn(columns, text).length).toBe(lines.length + 1 + (next.length + 6 > columns ? 1 : 0));
     expect(text.includes('\x1b[')).toBe(!('NO_COLOR' in values));
+  });
+
+  it('fits the table of the quickstart into 80 columns, with narrower gaps', () => {
+    const fd = { 1: 26.12, 2: 3.581, 4: 0.9042, 10: 0.4311, 100: 0.3818, rk45: 0.3796 };
+    const last = { ...fd, 1: 0.5585, 2: 0.8537 };
+    const stages = ['1-rectified flow', 'distilled to 1 step'].map((name, i) => ({
+      ...stage(name, 0.1446, 1),
+      fd: i === 0 ? fd : last,
+    }));
+    const given = { ...report, figures: { ...report.figures, stages } };
+    const rows = (columns: number) =>
+      plain(shown(columns, { TERM: 'xterm' }, given))
+        .split('\n')
+        .slice(0, 4);
+    expect(Math.max(...rows(80).map(({ length }) => length))).toBe(75);
+    expect(rows(80)[1]).toMatch(/^1-rectified flow +0\.1446 {2}26\.12 {2}3\.581 0\.9042 0\.4311 {2}0\.3818 0\.3796$/);
+    expect(Math.max(...rows(82).map(({ length }) => length))).toBe(82);
   });
 
   it('without scores says what straightness means', () => {

@@ -5,9 +5,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { chromium } from 'playwright-core';
 import { ReflectionKind } from 'typedoc';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { browserPath } from '../support/browser.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const typedoc = join(dirname(createRequire(import.meta.url).resolve('typedoc/package.json')), 'bin/typedoc');
@@ -21,7 +23,8 @@ interface Reflection {
   signatures?: { comment?: { summary: { text: string }[] } }[];
   categories?: { title: string }[];
 }
-const readJson = (name: string) => JSON.parse(readFileSync(join(root, name), 'utf8'));
+const read = (name: string) => readFileSync(join(root, name), 'utf8');
+const readJson = (name: string) => JSON.parse(read(name));
 
 describe('npm run docs', () => {
   beforeAll(() => {
@@ -38,6 +41,31 @@ describe('npm run docs', () => {
     expect(`${stdout}${stderr}`).not.toMatch(/warning|error/);
     expect(status).toBe(0);
   }, 120_000);
+
+  it('fits phones and screens, in light and dark mode', async () => {
+    const look = read('test/run/report/look.js');
+    await using browser = await chromium.launch({
+      executablePath: browserPath(),
+      args: ['--no-sandbox', '--disable-gpu'],
+    });
+    const page = await browser.newPage({ viewport: { width: 360, height: 800 } });
+    const open = (name: string) => page.goto(pathToFileURL(join(out, name)).href);
+    for (const name of readdirSync(join(out, 'documents'))) {
+      await open(`documents/${name}`);
+      const width = await page.evaluate('document.documentElement.scrollWidth');
+      expect.soft({ name, width }).toEqual({ name, width: 360 });
+    }
+    for (const name of ['index', 'functions/rectiflow.conv2d', 'documents/From_the_official_PyTorch_code']) {
+      await open(`${name}.html`);
+      for (const colorScheme of ['light', 'dark'] as const)
+        for (const width of [360, 768, 1280]) {
+          await page.emulateMedia({ colorScheme });
+          await page.setViewportSize({ width, height: 800 });
+          const seen = (await page.evaluate(`(${look})()`)) as { width: number; faint: string[] };
+          expect.soft({ name, width: seen.width, faint: seen.faint }).toEqual({ name, width, faint: [] });
+        }
+    }
+  }, 60_000);
 
   it('covers the exports of the package', () => {
     const exported = Object.values(readJson('package.json').exports)

@@ -203,5 +203,6 @@ function systemLibrary(): Finding {
 }
 
 function configurations(): Finding {
-  return { what: 'configurations', state: 'ok', detail: presetNames().join(', ') };
+  const names = presetNames().map((name) => name.replace(/^.*\//, ''));
+  return { what: 'configurations', state: 'ok', detail: names.join(', ') };
 }

@@ -7,6 +7,9 @@ import { script, style } from './style.ts';
 /** A cell of a table: text, or a number as text, which is bold where it is the best of its row. */
 export type Cell = string | { number: string; best?: boolean };
 
+/** Longer texts in a table, such as paths, break inside a word where the page is narrow. */
+const LONGEST_WORD = 16;
+
 /**
  * A table. Its first column names the rows. Tables that are too wide scroll by themselves.
  * @param caption what the table shows
@@ -16,7 +19,8 @@ export function htmlTable(caption: string, header: readonly string[], rows: read
   const head = header.map((text, i) => `<th scope="col"${numeric[i] ? ' class="n"' : ''}>${escapeHtml(text)}</th>`);
   const cell = (value: Cell, column: number) => {
     if (column === 0) return `<th scope="row">${escapeHtml(value as string)}</th>`;
-    if (typeof value === 'string') return `<td class="text">${escapeHtml(value)}</td>`;
+    if (typeof value === 'string')
+      return `<td${value.length > LONGEST_WORD ? ' class="text"' : ''}>${escapeHtml(value)}</td>`;
     const text = escapeHtml(value.number);
     return `<td class="n">${value.best ? `<b>${text}</b>` : text}</td>`;
   };

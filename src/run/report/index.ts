@@ -148,7 +148,7 @@ export async function reportFlows(
   const figures: ReportFigures = {
     ...provenance(),
     created: new Date().toISOString(),
-    device: device.description,
+    device: `${device.name}, ${device.description}`,
     // No pair was made from this seed, so no flow has been trained on these starts.
     seed: config.seed + 1,
     samples,

@@ -109,7 +109,7 @@ export async function reportPlane(flows: readonly PlaneFlow[], options: PlaneRep
   const figures: ReportFigures = {
     ...provenance(),
     created: new Date().toISOString(),
-    device: device.description,
+    device: `${device.name}, ${device.description}`,
     seed,
     samples: total,
     features: 'points',

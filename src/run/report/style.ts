@@ -21,7 +21,7 @@ nav a { display: inline-block; padding: .25rem 0 }
 dl.tiles { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.5rem 0 }
 dl.tiles > div { flex: 1 1 9.25rem; max-width: 17rem; display: flex; flex-direction: column; border: 1px solid var(--grid); border-radius: .5rem; padding: .75rem }
 dl.tiles dt { order: 2; font-size: .875rem; line-height: 1.35; color: var(--muted) }
-dl.tiles dd { margin: 0; font-size: 1.5rem; line-height: 1.3; font-weight: 600; font-variant-numeric: tabular-nums }
+dl.tiles dd { margin: 0; white-space: nowrap; font-size: 1.5rem; line-height: 1.3; font-weight: 600; font-variant-numeric: tabular-nums }
 .notice { border-left: .25rem solid var(--series-2); padding: .25rem 0 .25rem .75rem; margin: 1rem 0; max-width: 44rem }
 .notice p { margin: .25rem 0 }
 .panels { display: flex; flex-wrap: wrap; gap: 1rem 2rem; align-items: flex-start }
@@ -41,7 +41,7 @@ table { overflow-wrap: break-word; border-collapse: collapse; font-size: .9375re
 caption { text-align: left; color: var(--muted); font-size: .875rem; padding-bottom: .25rem }
 th, td { padding: .35rem .5rem; border-bottom: 1px solid var(--grid); text-align: left; vertical-align: top }
 th { font-weight: 600 } tbody th { font-weight: 400 }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td.n { white-space: nowrap }
 @media (max-width: 45.99rem) { table { font-size: .8125rem } th, td { padding: .35rem .25rem } tr > :first-child { padding-left: 0 } }
 td.text { overflow-wrap: anywhere }
 td b { font-weight: 700 }

@@ -37,7 +37,7 @@ export async function compareRuns(folders: readonly string[], options: CompareOp
   for (const path of [out, csv]) if (path !== undefined) await requireWritable(path);
   const runs = await readRuns(folders);
   if (runs.length > MOST_COMPARED)
-    throw new ValueError(`[compareRuns] expected at most ${MOST_COMPARED} runs, got ${runs.length}`);
+    throw new ValueError(`a page compares at most ${MOST_COMPARED} runs, got ${runs.length}`);
   const comparison = { runs, keys: changedKeys(runs.map(({ config }) => config)) };
   await writeFileAtomic(out, [Buffer.from(comparisonPage(comparison))]);
   if (csv !== undefined) await writeFileAtomic(csv, [Buffer.from(comparisonCsv(comparison))]);

@@ -179,10 +179,15 @@ function distances(runs: readonly RunFacts[]): string[] {
   ];
 }
 
+/** "2026-11-09T08:05:59.123Z" as "2026-11-09 08:05". */
+function minute(time: unknown): string {
+  return String(time).replace(/^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):.*$/, '$1 $2');
+}
+
 function origins(runs: readonly RunFacts[]): string {
   return htmlTable(
     'The first session of each run, and how many there were',
-    ['run', 'folder', 'command', 'begun', 'revision', 'machine', 'sessions'],
+    ['run', 'folder', 'command', 'begun (UTC)', 'revision', 'machine', 'sessions'],
     runs.map(({ name, folder, sessions }) => {
       const [first] = sessions;
       const command = Array.isArray(first?.command) ? first.command.map(String).join(' ') : '–';
@@ -190,7 +195,7 @@ function origins(runs: readonly RunFacts[]): string {
         name,
         folder,
         command,
-        first?.started ?? '–',
+        first === undefined ? '–' : minute(first.started),
         first?.revision ?? '–',
         first?.host ?? '–',
         String(sessions.length),

@@ -9,7 +9,7 @@ import type { ReportFigures } from '../report/index.ts';
 import { smooth, thin, wide } from '../report/plots.ts';
 import { distanceSeries } from './distance_series.ts';
 import { gridFigure, pathsFigure } from './picture_figures.ts';
-import { readReport, readRun } from './read.ts';
+import { readReport, readRun, reportLine } from './read.ts';
 
 export const figureKinds = ['nfe', 'loss', 'grid', 'paths'] as const;
 export type FigureKind = (typeof figureKinds)[number];
@@ -76,8 +76,7 @@ export async function drawFigure(folder: string, options: FigureOptions): Promis
 /** The report of a folder. @throws FileError without one */
 export async function requireReport(folder: string): Promise<ReportFigures> {
   const report = await readReport(folder);
-  if (report === undefined)
-    throw new FileError(folder, `has no report.json; write it first: rectiflow report --workdir ${folder}`);
+  if (report === undefined) throw new FileError(folder, `has no report.json; write it first: ${reportLine(folder)}`);
   return report;
 }
 

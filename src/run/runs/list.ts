@@ -123,12 +123,12 @@ function textAt(tree: unknown, ...path: readonly string[]): string | undefined {
   return typeof value === 'string' ? value : undefined;
 }
 
-/** The contents of a JSON file; undefined if it is missing or damaged. */
+/** The object in a JSON file; undefined if it is missing or damaged. */
 async function jsonOf(path: string): Promise<unknown> {
   if (!existsSync(path)) return undefined;
   try {
     const value = parseJsonFile(await readWhole(path, MAX_JSON), path);
-    return typeof value === 'object' && value !== null ? value : undefined;
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined;
   } catch (error) {
     if (error instanceof FileError) return undefined;
     throw error;

@@ -10,7 +10,7 @@ import { type Drawing, pathPlot, reachOf, type Shape, textWidth } from '../plot/
 import { PATHS_FILE, samplerName } from '../report/measure.ts';
 import { PLANE_PATHS_FILE } from '../report/plane.ts';
 import type { FigureStyle } from './figure.ts';
-import { type RunFacts, readReport, readRun } from './read.ts';
+import { type RunFacts, readReport, readRun, reportLine } from './read.ts';
 
 /** A row of images with a name at its left. */
 interface Row {
@@ -54,7 +54,7 @@ async function storedBy(run: RunFacts, folder: string): Promise<{ place: string;
 }
 
 function missing(folder: string): FileError {
-  return new FileError(folder, `has no samples of a report; write it first: rectiflow report --workdir ${folder}`);
+  return new FileError(folder, `has no samples of a report; write it first: ${reportLine(folder)}`);
 }
 
 function titleOf({ name, figures }: RunFacts): string {

@@ -7,6 +7,7 @@ import { parseJsonFile } from '../../io/json.ts';
 import { chainFile, chainStages, flowStages } from '../chain/stages.ts';
 import { type Config, loadConfig } from '../config/index.ts';
 import type { ReportFigures, StageFigures } from '../report/index.ts';
+import { shellLine } from '../report/repeat.ts';
 import { type LoggedStep, readLog } from '../workdir/log.ts';
 import { readSessions, type SessionRecord } from '../workdir/record.ts';
 
@@ -85,8 +86,14 @@ export async function readReport(folder: string): Promise<ReportFigures | undefi
   const path = join(folder, 'report.json');
   if (!existsSync(path)) return undefined;
   const value = parseJsonFile(await readWhole(path, MAX_REPORT), path);
-  if (!isReport(value)) throw new FileError(path, 'is not a report of this program; write it again: rectiflow report');
+  if (!isReport(value))
+    throw new FileError(path, `is not a report of this program; write it again: ${reportLine(folder)}`);
   return value;
+}
+
+/** The command that writes the report of a folder, as a shell reads it. */
+export function reportLine(folder: string): string {
+  return shellLine(['rectiflow', 'report', '--workdir', folder]);
 }
 
 function isReport(value: unknown): value is ReportFigures {

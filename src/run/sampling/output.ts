@@ -5,7 +5,7 @@
 //   .np   the same array in .npy format, as the official training writes it
 //   .npy  f32 [N, C, H, W] in data range, not clipped
 import { readdirSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { checkArgument, checkArguments, kinds, wholeNumbers } from '../../arguments.ts';
 import { channelsFirst, channelsLast, type ImagesShape } from '../../data/index.ts';
@@ -61,7 +61,9 @@ const writeFolder: Writer = async (folder, images, shape, config) => {
   for (let i = 0; i < count; i++) {
     const path = join(folder, `${String(i).padStart(5, '0')}.png`);
     const png = await encodePng({ width, height, channels, data: bytes.slice(i * size, (i + 1) * size) });
-    await writeFile(path, png).catch((error) => {
+    await writeFile(path, png).catch(async (error) => {
+      // A part of an image would pass for a sample.
+      await rm(path, { force: true }).catch(() => {});
       throw asFileError(path, error);
     });
   }

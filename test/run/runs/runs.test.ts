@@ -139,6 +139,8 @@ describe('runs', () => {
     const place = join(folder, 'listed');
     mkdirSync(join(place, 'damaged'), { recursive: true });
     writeFileSync(join(place, 'damaged', 'config.json'), '{"data":');
+    mkdirSync(join(place, 'list'));
+    writeFileSync(join(place, 'list', 'config.json'), '[]');
     symlinkSync(a, join(place, 'link'));
     mkdirSync(join(place, 'cut'));
     writeFileSync(join(place, 'cut', 'config.json'), JSON.stringify(await loadConfig('digits')));
@@ -147,6 +149,7 @@ describe('runs', () => {
     expect(found.map(({ name, state, steps, loss }) => [name, state, steps, loss])).toEqual([
       ['cut', 'stopped', 4, 0.5],
       ['damaged', 'damaged', undefined, undefined],
+      ['list', 'damaged', undefined, undefined],
     ]);
     const [run] = await listRuns(a);
     expect(run).toMatchObject({ name: 'a', kind: 'run', state: 'done', steps: 6, total: 6, score: { value: 0.25 } });
@@ -157,7 +160,7 @@ describe('runs', () => {
       /^run +state +config +steps +loss +best score +age +size\ncut +stopped +DIGITS +4\/501 +0\.5000/,
     );
     expect(cli('runs', 'nowhere')).toMatchObject({ status: 1, stderr: expect.stringContaining('no such folder') });
-    expect(JSON.parse(cli('runs', place, '--json').stdout)).toHaveLength(2);
+    expect(JSON.parse(cli('runs', place, '--json').stdout)).toHaveLength(3);
   });
 });
 
@@ -205,6 +208,7 @@ describe('compare', () => {
     [['.'], 1, 'holds neither config.json nor chain.json'],
     [['runs/a', '--out', '/nowhere/x.html'], 1, 'no such file or folder'],
     [['runs/a', '--out', 'x.txt'], 2, 'ending in .html'],
+    [Array<string>(25).fill('runs/a'), 1, 'rectiflow: a page compares at most 24 runs, got 25\n'],
   ])('compare %j ends with %i: %s', (words, status, message) => {
     expect(cli('compare', ...words)).toMatchObject({ status, stderr: expect.stringContaining(message) });
   });
@@ -264,6 +268,27 @@ describe('figure', () => {
     const bytes = readFileSync(join(folder, out));
     if (ending === 'svg') expect(bytes.toString()).toMatch(/width="238\.1pt"[\s\S]*>flow<\/text>|>real images<\/text>/);
     else expect(bytes.subarray(ending === 'pdf' ? 0 : 1, 4).toString()).toBe(ending === 'pdf' ? '%PDF' : 'PNG');
+  });
+
+  it('a PNG has 600 dots per inch, and says so', () => {
+    expect(cli('figure', 'runs/a', '--kind', 'nfe', '--out', 'dots.png', '--width', '84mm')).toMatchObject({
+      status: 0,
+    });
+    const bytes = readFileSync(join(folder, 'dots.png'));
+    expect(bytes.readUInt32BE(16)).toBe(Math.round((84 / 25.4) * 600));
+    // The chunk pHYs: dots per metre in both directions, and 1 for the unit.
+    const at = bytes.indexOf('pHYs') + 4;
+    expect([bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4), bytes[at + 8]]).toEqual([23622, 23622, 1]);
+    const poster = cli('figure', 'runs/a', '--kind', 'nfe', '--out', 'poster.png', '--width', '100in');
+    expect(poster).toMatchObject({ status: 2, stdout: '' });
+    expect(poster.stderr).toMatch(/^rectiflow: a PNG of 60000 x \d+ dots is too large .*\n$/);
+  });
+
+  it('names the command that is missing as a shell reads it', async () => {
+    const path = await makeRun("it's mine");
+    await expect(drawFigure(path, { kind: 'nfe' })).rejects.toThrow(
+      `write it first: rectiflow report --workdir '${path.replace("'", "'\\''")}'`,
+    );
   });
 
   it.each([

@@ -1,5 +1,5 @@
 // Pipeline: the images of sampleFromCheckpoint, from a run's folder, a folder of checkpoints or a file, and what it refuses.
-import { mkdirSync, mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, expect, it } from 'vitest';
@@ -51,6 +51,17 @@ it('takes a folder of checkpoints, a file, and the device of the configuration',
     using pipeline = await Pipeline.load(reference);
     expect([pipeline.checkpoint, pipeline.device.kind]).toEqual([last, 'cpu']);
     expect((await pipeline.sample({ count: 1, sampler: 'euler', steps: 1 })).nfe).toBe(1);
+  }
+});
+
+it('reads the file once: requests work when it is gone', async () => {
+  using pipeline = await Pipeline.load(last, { device });
+  const { images } = await pipeline.sample(request);
+  renameSync(last, `${last}.away`);
+  try {
+    expect((await pipeline.sample(request)).images).toEqual(images);
+  } finally {
+    renameSync(`${last}.away`, last);
   }
 });
 

@@ -24,6 +24,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 import { writePng } from '../../../src/io/index.ts';
 import { loadCheckpoint } from '../../../src/run/index.ts';
+import { sampleWriter } from '../../../src/run/sampling/output.ts';
+import { configWith } from '../../support/config.ts';
 import { full } from '../../support/devices.ts';
 
 const bin = fileURLToPath(new URL('../../../bin/rectiflow.js', import.meta.url));
@@ -167,6 +169,25 @@ describe('a disk', () => {
       await expectDone(start(workdir));
       await expectSameAsWhole(workdir);
     });
+
+  it('that fills up while images are written holds whole images only', async (context) => {
+    const disk = smallDisk(context, 'images', '256k');
+    fill(disk, 4096 * 8);
+    const config = await configWith('digits', { 'data.image_size': 64 });
+    const shape: [number, number, number, number] = [8, 64, 64, 1];
+    const noise = Float32Array.from({ length: 8 * 64 * 64 }, (_, i) => Math.sin(i * i));
+    await expect(sampleWriter(`${disk}/images/`)(`${disk}/images/`, noise, shape, config)).rejects.toThrow('disk full');
+    const names = readdirSync(join(disk, 'images'));
+    expect(names.length).toBeGreaterThan(0);
+    expect(names.length).toBeLessThan(8);
+    for (const name of names)
+      expect(
+        readFileSync(join(disk, 'images', name))
+          .subarray(-8, -4)
+          .toString(),
+        name,
+      ).toBe('IEND');
+  });
 
   it('that is too small from the start', async (context) => {
     const disk = smallDisk(context, 'tiny', '1m');
