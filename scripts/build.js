@@ -14,7 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { dirname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { dropTypesOfZod, dropUnreachedDeclarations, shrinkJavaScript } from './shrink.js';
 import { embedTexts } from './texts.js';
@@ -53,6 +53,7 @@ for (const file of readdirSync(join(root, 'dist'), { recursive: true, encoding: 
 }
 writeUsing();
 markPureCalls();
+nameHostModules();
 
 dropTypesOfZod(ts, root);
 await embedTexts(root);
@@ -66,7 +67,7 @@ await buildGpu();
 
 /** Packs the module of the device wasm, which `npm run build:wasm` builds and the repository holds. */
 async function packWasm() {
-  const { isPacked, packedModule } = await import('../dist/device/wasm_module.js');
+  const { isPacked, packedModule } = await import('../dist/device/wasm_package.js');
   const binary = readFileSync(join(root, 'wasm/kernels.wasm'));
   const path = join(root, 'dist/wasm/kernels.js');
   if (existsSync(path) && isPacked(readFileSync(path, 'utf8'), binary)) return;
@@ -108,6 +109,26 @@ function markPureCalls() {
         known.has(name) ? `${before}/* @__PURE__ */ ${name}(` : call,
       );
     });
+}
+
+/**
+ * Imports each module x.js that has an x.browser.js beside it by the name #host/x, which the package's `imports` resolve to
+ * either of them, by whether a program is bundled for browsers. Entry points are chosen by the package's `exports`.
+ */
+function nameHostModules() {
+  const files = readdirSync(join(root, 'dist'), { recursive: true, encoding: 'utf8' })
+    .map((file) => file.replaceAll('\\', '/'))
+    .filter((file) => file.endsWith('.js'));
+  const hosts = files
+    .filter((file) => /(?<!\bindex)\.browser\.js$/.test(file))
+    .map((file) => file.replace(/\.browser\.js$/, '.js'));
+  for (const file of files)
+    edit(join(root, 'dist', file), (text) =>
+      text.replace(/((?:from |import |import\())(["'])(\.[^"']*)\2/g, (all, before, quote, path) => {
+        const target = posix.join(posix.dirname(file), path);
+        return hosts.includes(target) ? `${before}${quote}#host/${target.slice(0, -3)}${quote}` : all;
+      }),
+    );
 }
 
 /** Whether no input is newer than the file that a build writes last. */
@@ -186,5 +207,11 @@ async function buildGpu() {
   const { provenance } = await import('../dist/run/machine/provenance.js');
   writeFileSync(join(gpu, 'about.json'), JSON.stringify(provenance()));
   // dist must be a folder of ES modules even when it is copied on its own.
-  writeFileSync(join(root, 'dist/package.json'), '{ "type": "module" }\n');
+  const { imports, sideEffects } = JSON.parse(
+    readFileSync(join(root, 'package.json'), 'utf8').replaceAll('./dist/', './'),
+  );
+  writeFileSync(
+    join(root, 'dist/package.json'),
+    `${JSON.stringify({ type: 'module', sideEffects, imports }, null, 2)}\n`,
+  );
 }

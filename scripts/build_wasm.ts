@@ -21,19 +21,15 @@ import { fileURLToPath } from 'node:url';
 import { declaredModules, type KernelModule } from '../src/device/module.ts';
 import { amalgamate } from '../src/device/source.ts';
 import { wasmCompileFlags, wasmLinkFlags } from '../src/device/wasm_compiler.ts';
+import { INITIAL_BYTES, STACK_BYTES, WASM_FILE, wasmRuntime, workerFunctions } from '../src/device/wasm_module.ts';
 import {
   builtSources,
-  INITIAL_BYTES,
   isPacked,
   packedModule,
   SOURCES_SECTION,
-  STACK_BYTES,
   sourceHash,
-  WASM_FILE,
   WASM_SOURCE,
-  wasmRuntime,
-  workerFunctions,
-} from '../src/device/wasm_module.ts';
+} from '../src/device/wasm_package.ts';
 import '../src/kernels/index.ts';
 import '../src/kernels/inner/optimizer.ts';
 

@@ -19,22 +19,29 @@ export function embed(path, text, headers) {
 }
 `;
 
-/** The replacement of src/device/texts.ts. */
-const reader = `// Made by scripts/texts.js.
-import { readFileSync } from 'node:fs';
-import { headers } from '../texts/headers.js';
-import { texts } from '../texts/store.js';
+/** What a bundle for browsers has in place of each text. */
+const none = `// Made by scripts/texts.js.
+export default undefined;
+`;
+
+/** The replacement of src/device/texts.ts. @param otherwise what to do for a text that is not the package's */
+const readerOf = (otherwise, imports, headers = '') => `// Made by scripts/texts.js.
+${imports}import { texts } from '../texts/store.js';
 export const textRoot = 'rectiflow:/';
 export function readText(url) {
-  if (url.protocol !== 'rectiflow:') return readFileSync(url, 'utf8');
+  if (url.protocol !== 'rectiflow:') ${otherwise};
   const entry = texts.get(url.pathname.slice(1));
   if (entry === undefined) throw new Error(\`the package has no \${url.pathname}\`);
   return entry.text;
 }
-export function needHeaders() {
-  return headers;
-}
-`;
+${headers}`;
+
+const nodeReader = readerOf(
+  "return readFileSync(url, 'utf8')",
+  "import { readFileSync } from 'node:fs';\nimport { headers } from '../texts/headers.js';\n",
+  'export function needHeaders() {\n  return headers;\n}\n',
+);
+const browserReader = readerOf("throw new Error('a program in a browser has no ' + url.href)", '');
 
 /** @param root the package's folder, whose dist has the compiled TypeScript. @throws Error for a text that no module reaches */
 export async function embedTexts(root) {
@@ -54,7 +61,10 @@ export async function embedTexts(root) {
     writeFileSync(path, text);
   };
   write('texts/store.js', store);
-  write('device/texts.js', reader);
+  write('device/texts.js', nodeReader);
+  write('device/texts.browser.js', browserReader);
+  rmSync(join(root, 'dist/device/texts.browser.js.map'));
+  write('texts/none.js', none);
   rmSync(join(root, 'dist/device/texts.js.map'));
 
   const reached = new Set();
@@ -75,21 +85,27 @@ export async function embedTexts(root) {
       (all, path) => {
         if (!texts.has(path)) return all;
         if (!named.includes(path)) named.push(path);
-        return `text${named.indexOf(path)}`;
+        // A bundle for browsers has no texts, and only the name.
+        return `(text${named.indexOf(path)} ?? ${all})`;
       },
     );
     if (named.length === 0) continue;
     for (const path of named) reached.add(path);
     // Imports are hoisted, and at the end they move no line that the source map knows.
-    write(file, code.replace(/(?=\/\/# sourceMappingURL)|$(?![\s\S])/, imports(file, named)));
+    const lines = imports(file, named, (path) => !path.endsWith('.json'));
+    write(file, code.replace(/(?=\/\/# sourceMappingURL)|$(?![\s\S])/, lines));
   }
   const lost = [...texts.keys()].filter((file) => !reached.has(file) && !file.startsWith('kernels/include/'));
   if (lost.length > 0) throw new Error(`no module names ${lost.join(', ')}`);
 }
 
-/** Imports of the texts' paths as text0, text1, ... */
-function imports(from, paths) {
-  const to = (path) => posix.relative(posix.dirname(from), `texts/${path}.js`).replace(/^(?!\.)/, './');
+/**
+ * Imports of the texts' paths as text0, text1, ...
+ * @param byName which texts to import by names that the package's `imports` resolve; a bundle for browsers lacks those
+ */
+function imports(from, paths, byName = () => false) {
+  const place = (path) => posix.relative(posix.dirname(from), `texts/${path}.js`).replace(/^(?!\.)/, './');
+  const to = (path) => (byName(path) ? `#texts/${path}.js` : place(path));
   return paths.map((path, i) => `import text${i} from '${to(path)}';\n`).join('');
 }
 

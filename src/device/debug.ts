@@ -9,7 +9,7 @@ export function debugLevel(): number {
 }
 
 export function debugLine(level: number, text: string): void {
-  if (debugLevel() >= level) process.stderr.write(`rectiflow: ${text}\n`);
+  if (debugLevel() >= level) console.error(`rectiflow: ${text}`);
 }
 
 export function reportCompile(module: string, milliseconds: number, source: string): void {

@@ -1,15 +1,10 @@
 // Opens devices by name, once per name and options.
-import { rmdirSync } from 'node:fs';
 import { checkArgument, checkOptions, kinds, oneOf, requireWhole } from '../arguments.ts';
 import { DeviceError } from '../errors.ts';
-import { KernelCache, privateFolder } from './cache.ts';
-import { describeMissingCompiler, lookForCompilerAsync } from './cc.ts';
-import { loadCompanions } from './companions.ts';
-import { CpuDevice } from './cpu.ts';
 import { debugLine } from './debug.ts';
 import { type Device, deviceKind, deviceNames, nearestDevice, type Precision, precisions } from './device.ts';
 import { MOST_THREADS } from './environment.ts';
-import { ffiVersion } from './system_library.ts';
+import { createDevice, defaultName } from './hosts.ts';
 
 export interface OpenOptions {
   /** CPU and WebAssembly: the number of threads, including the calling one. Results do not depend on it. */
@@ -38,13 +33,14 @@ let current: Device | undefined;
 
 /**
  * Opens a device. The first one becomes the default device of new tensors.
- * @param name `'cpu'`; `'wasm'`, the same kernels in WebAssembly; `'cuda'`, the first card; `'cuda:1'`, the second
+ * @param name `'cpu'`; `'wasm'`, the same kernels in WebAssembly; `'cuda'`, the first card; `'cuda:1'`, the second. Default:
+ *   `'cpu'`; in a browser `'wasm'`, the only device there
  * @throws DeviceError, CompileError saying what is missing and what to do
  * @example
  * const device = await openDevice('cpu');
  * device.kind; // 'cpu'
  */
-export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promise<Device> {
+export async function openDevice(name: string = defaultName, options: OpenOptions = {}): Promise<Device> {
   checkArgument('openDevice', 'name', name, kinds.text);
   const {
     threads,
@@ -69,69 +65,10 @@ export async function openDevice(name = 'cpu', options: OpenOptions = {}): Promi
   return device;
 }
 
-/**
- * Same as openDevice, for a name that the user did not choose. If the machine has no C compiler, koffi does not load, or no folder can
- * hold libraries, the device wasm is opened in place of 'cpu'.
- * @param onNotice called with the reason
- * @throws CompileError if CC is set and cannot be run; DeviceError naming both remedies, if the WebAssembly module is missing too
- */
-export async function openDefaultDevice(
-  name: string,
-  options: OpenOptions,
-  onNotice: (text: string) => void,
-): Promise<Device> {
-  const { precision = 'fp32' } = options;
-  const obstacle = name === 'cpu' && precision === 'fp32' ? await obstacleToCpu() : undefined;
-  if (obstacle === undefined) return openDevice(name, options);
-  const { notice, remedy, gain = '' } = obstacle;
-  const device = await openDevice('wasm', options).catch((cause) => {
-    throw new DeviceError(
-      `no device can be opened. ${remedy}. Or, for the same kernels in WebAssembly: ${cause.message}`,
-      { cause },
-    );
-  });
-  onNotice(`${notice}: computing in WebAssembly, on the device wasm${gain}`);
-  return device;
-}
-
-/** Why the device cpu cannot be opened on this machine, apart from a wrong CC. */
-async function obstacleToCpu(): Promise<{ notice: string; remedy: string; gain?: string } | undefined> {
-  const compiler = await lookForCompilerAsync();
-  if ('tried' in compiler)
-    return {
-      notice: `no C compiler was found (tried ${compiler.tried})`,
-      gain: '; a C compiler makes it about twice as fast (Debian, Ubuntu: `apt-get install gcc`)',
-      remedy: describeMissingCompiler(compiler.tried),
-    };
-  try {
-    ffiVersion();
-    if (new KernelCache().folder === undefined) rmdirSync(privateFolder());
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof DeviceError)) throw error;
-    return { notice: error.message, remedy: error.message };
-  }
-}
-
 async function create(kind: string, index: number, options: OpenOptions): Promise<Device> {
-  const device = await deviceOf(kind, index, options);
+  const device = await createDevice(kind, index, options);
   debugLine(1, `device ${device.name}: ${device.description}`);
   return device;
-}
-
-async function deviceOf(
-  kind: string,
-  index: number,
-  { threads, precision, exact, march }: OpenOptions,
-): Promise<Device> {
-  if (kind === 'cpu') return CpuDevice.open({ threads, exact, march });
-  // A program that opens no other device does not load their code.
-  if (kind === 'wasm') {
-    const [{ WasmDevice }, { nodeHost }] = await Promise.all([import('./wasm.ts'), import('./wasm_node.ts')]);
-    return WasmDevice.open(await nodeHost(), { threads, exact });
-  }
-  const [{ CudaDevice }] = await Promise.all([import('./cuda/device.ts'), loadCompanions('cuda')]);
-  return new CudaDevice(index, { precision });
 }
 
 /** @throws DeviceError for an unknown device name */

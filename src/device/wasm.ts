@@ -31,6 +31,8 @@ export interface LinkPlace {
 /** What the device needs from its environment: the module, and threads. */
 export interface WasmHost {
   readonly module: WebAssembly.Module;
+  /** Whether the module's memory is shared, which threads need. */
+  readonly shared: boolean;
   /** @throws DeviceError if the module lacks these kernels or was built from other sources than those present */
   check(module: KernelModule): void;
   /**
@@ -57,11 +59,11 @@ export class WasmDevice extends HostDevice {
   private readonly exports: WebAssembly.Instance['exports'];
 
   private constructor(host: WasmHost, workers: number, exact: boolean) {
-    const memory = createMemory();
+    const memory = createMemory(host.shared);
     const { exports } = new WebAssembly.Instance(host.module, { env: { memory } });
     super({
       kind: 'wasm',
-      description: `${workers} thread${workers === 1 ? '' : 's'}, 128-bit SIMD`,
+      description: `${workers} thread${workers === 1 ? '' : 's'}, 128-bit SIMD${host.shared ? '' : ', memory not shared'}`,
       workers,
       exact,
       allocator: new CachingAllocator(new LinearMemory(memory), MOST_BYTES),
@@ -75,7 +77,13 @@ export class WasmDevice extends HostDevice {
 
   /** Resolves when all threads have started. @throws DeviceError if one does not, or without 4 GiB of address space */
   static async open(host: WasmHost, options: WasmOptions = {}): Promise<WasmDevice> {
-    const device = new WasmDevice(host, options.threads ?? defaultThreads(), options.exact ?? false);
+    const threads = options.threads ?? defaultThreads();
+    if (threads > 1 && !host.shared)
+      throw new DeviceError(
+        `expected 1 thread, got ${threads}: memory can be shared only in a page that is cross-origin isolated (the headers ` +
+          'Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp)',
+      );
+    const device = new WasmDevice(host, threads, options.exact ?? false);
     await device.startWorkers();
     return device;
   }
@@ -158,12 +166,12 @@ function bytesOf({ buffer, byteOffset, byteLength }: HostArray): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-function createMemory(): WebAssembly.Memory {
+function createMemory(shared: boolean): WebAssembly.Memory {
   try {
     return new WebAssembly.Memory({
       initial: INITIAL_BYTES / PAGE_BYTES,
       maximum: MOST_BYTES / PAGE_BYTES,
-      shared: true,
+      shared,
     });
   } catch (cause) {
     const size = `${(MOST_BYTES / 2 ** 20).toFixed(0)} MiB`;

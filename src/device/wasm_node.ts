@@ -1,5 +1,5 @@
-// The Node host of the WebAssembly device: reads the module from dist/wasm and runs threads as workers. wasm.ts is independent of
-// the host, so that a browser can provide its own.
+// The Node host of the WebAssembly device: reads the module from dist/wasm and runs threads as workers. wasm_browser.ts is the
+// host in browsers.
 import { Worker } from 'node:worker_threads';
 import { DeviceError } from '../errors.ts';
 import { debugLine } from './debug.ts';
@@ -8,7 +8,8 @@ import { sourceUrl } from './source.ts';
 import { readText } from './texts.ts';
 import type { WasmHost, WorkerStart } from './wasm.ts';
 import { linkText } from './wasm_compiler.ts';
-import { builtSources, sourceHash, unpack, WASM_FILE } from './wasm_module.ts';
+import { WASM_FILE } from './wasm_module.ts';
+import { builtSources, sourceHash, unpack } from './wasm_package.ts';
 
 const remedy = 'run `npm run build:wasm` (needs clang and wasm-ld)';
 
@@ -19,6 +20,7 @@ export async function nodeHost(): Promise<WasmHost> {
   const built = builtSources(module);
   return {
     module,
+    shared: true,
     check: (wanted) => checkSource(wanted, built[wanted.name]),
     link: linkText,
     startWorker,

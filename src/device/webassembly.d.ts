@@ -11,8 +11,8 @@ declare namespace WebAssembly {
   }
   class Memory {
     /** Sizes are in pages of 64 KiB. @throws RangeError if the system does not grant the address space */
-    constructor(limits: { initial: number; maximum: number; shared: true });
-    readonly buffer: SharedArrayBuffer;
+    constructor(limits: { initial: number; maximum: number; shared: boolean });
+    readonly buffer: ArrayBufferLike;
     /** Grows by `pages` and returns the previous size in pages. @throws RangeError at the maximum, or without memory */
     grow(pages: number): number;
   }

@@ -1,8 +1,8 @@
 // Work in pieces, as generators. A piece blocks the event loop; between two pieces the event loop may run. A solver
 // yields after each evaluation of its velocity, or after each micro-batch of it.
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { noGrad } from '../autograd/mode.ts';
 import { keep, openScope } from '../tensor/scope.ts';
+import { nextTurn } from '../turn.ts';
 
 export type Pieces<T> = Generator<undefined, T, undefined>;
 

@@ -12,6 +12,8 @@ export { type ReadNpzOptions, readNpz, writeNpz } from './numpy/npz.ts';
 export type { Image } from './png.ts';
 export { decodePng, encodePng, type ReadPngOptions, readPng, writePng } from './png.ts';
 export {
+  decodeSafetensors,
+  encodeSafetensors,
   readSafetensors,
   readSafetensorsHeader,
   type SafetensorsHeader,

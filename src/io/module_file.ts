@@ -1,9 +1,9 @@
 // A module's tensors in a safetensors file. Modules are known here by what they give and take: this folder does not import
 // networks.
-import { checkArgument, kind, kinds } from '../arguments.ts';
+import { checkArgument, either, kind, kinds } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { type ArrayData, type ArrayDtype, type ArrayFile, toFloat32 } from './array.ts';
-import { readSafetensors, writeSafetensors } from './safetensors.ts';
+import { decodeSafetensors, readSafetensors, writeSafetensors } from './safetensors.ts';
 
 /** A network with named tensors, such as a Module of rectiflow/nn. */
 export interface StatefulModule {
@@ -52,6 +52,7 @@ export async function saveModule(
 /**
  * Copies the tensors of a safetensors file into a module of the same names and shapes. Numbers of 16 and of 64 bits are
  * converted to f32.
+ * @param source the path of the file, or its bytes
  * @returns the module
  * @throws FileError for a file that is missing or damaged, or that does not fit the module, which is unchanged then
  * @example
@@ -61,10 +62,14 @@ export async function saveModule(
  * const x = randn([4, 2], { seed: 2 });
  * all(equal(same.forward(x), network.forward(x))); // true
  */
-export async function loadModule<Loaded extends StatefulModule>(path: string, module: Loaded): Promise<Loaded> {
-  checkArgument('loadModule', 'path', path, kinds.path);
+export async function loadModule<Loaded extends StatefulModule>(
+  source: string | Uint8Array,
+  module: Loaded,
+): Promise<Loaded> {
+  checkArgument('loadModule', 'source', source, either(kinds.path, kinds.bytes));
   checkArgument('loadModule', 'module', module, moduleKind);
-  const { tensors } = await readSafetensors(path);
+  const path = typeof source === 'string' ? source : 'safetensors';
+  const { tensors } = typeof source === 'string' ? await readSafetensors(source) : decodeSafetensors(source, path);
   const values = new Map<string, { shape: readonly number[]; data: Float32Array }>();
   for (const [name, array] of tensors) {
     if (!['f32', 'f64', 'f16', 'bf16'].includes(array.dtype))

@@ -3,7 +3,7 @@
 // u64 n | n bytes {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {..}} | elements
 //
 // Source: the format description in huggingface/safetensors. Every size is checked before anything is allocated.
-import { checkArgument, isWhole, kind, kinds, listOf } from '../arguments.ts';
+import { checkArgument, checkArguments, isWhole, kind, kinds, listOf } from '../arguments.ts';
 import { FileError, formatShape, ValueError } from '../errors.ts';
 import {
   type ArrayDtype,
@@ -96,6 +96,29 @@ async function readTensor(file: ReadableFile, header: SafetensorsHeader, name: s
 }
 
 /**
+ * The metadata and tensors of a file whose bytes are in memory, such as those of `fetch`. Tensors share that memory where their
+ * alignment allows.
+ * @param name the file's name in errors
+ * @throws FileError as readSafetensorsHeader
+ * @example
+ * const bytes = encodeSafetensors({ w: { shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) } });
+ * decodeSafetensors(bytes).tensors.get('w').data; // Float32Array [1, 2]
+ */
+export function decodeSafetensors(
+  bytes: Uint8Array,
+  name = 'safetensors',
+): { metadata: Record<string, string>; tensors: Map<string, ArrayFile> } {
+  checkArguments('decodeSafetensors', { bytes: [bytes, kinds.bytes], name: [name, kinds.text] });
+  const size = { path: name, bytes: bytes.length };
+  const length = headerLength(size, bytes.subarray(0, 8));
+  const header = parseHeader(size, bytes.subarray(8, 8 + length));
+  const tensors = [...header.tensors].map(([key, { dtype, shape, begin, end }]): [string, ArrayFile] => {
+    return [key, { shape, dtype, data: elementsOf(bytes.subarray(begin, end), dtype) }];
+  });
+  return { metadata: header.metadata, tensors: new Map(tensors) };
+}
+
+/**
  * Writes tensors and metadata, atomically. Wider dtypes come first, so that every tensor is aligned in the file;
  * otherwise the order is kept. Equal inputs give equal bytes.
  * @throws FileError; ValueError if data and shape do not match
@@ -111,12 +134,43 @@ export async function writeSafetensors(
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   checkArgument('writeSafetensors', 'path', path, kinds.path);
-  const entries = checkArrays('writeSafetensors', tensors);
+  await writeFileAtomic(path, partsOf('writeSafetensors', path, tensors, metadata));
+}
+
+/**
+ * The bytes that writeSafetensors writes.
+ * @throws ValueError if data and shape do not match
+ * @example
+ * const bytes = encodeSafetensors({ w: { shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) } });
+ * bytes.length; // 80
+ */
+export function encodeSafetensors(
+  tensors: ReadonlyMap<string, ArrayFile> | Record<string, ArrayFile>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  const parts = partsOf('encodeSafetensors', 'safetensors', tensors, metadata);
+  const bytes = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** The header, then the elements of each tensor. */
+function partsOf(
+  op: string,
+  path: string,
+  tensors: ReadonlyMap<string, ArrayFile> | Record<string, ArrayFile>,
+  metadata: Readonly<Record<string, string>>,
+): Uint8Array[] {
+  const entries = checkArrays(op, tensors);
   if (entries.some(([name]) => name === metadataKey))
-    throw new ValueError(`[writeSafetensors] a tensor cannot be named ${metadataKey}`);
-  checkArgument('writeSafetensors', 'metadata', metadata, kind('an object of strings', isRecord));
+    throw new ValueError(`[${op}] a tensor cannot be named ${metadataKey}`);
+  checkArgument(op, 'metadata', metadata, kind('an object of strings', isRecord));
   const texts = Object.entries(metadata);
-  for (const [key, text] of texts) checkArgument('writeSafetensors', `metadata "${key}"`, text, kinds.text);
+  for (const [key, text] of texts) checkArgument(op, `metadata "${key}"`, text, kinds.text);
   entries.sort(([, a], [, b]) => arrayDtypes[b.dtype].bytes - arrayDtypes[a.dtype].bytes);
 
   // The JSON is assembled by hand: an object would put names that look like numbers first.
@@ -133,16 +187,27 @@ export async function writeSafetensors(
   const header = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
   new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true);
   header.set(json, 8);
-  await writeFileAtomic(path, [header, ...entries.map(([, { data }]) => bytesOf(data))]);
+  return [header, ...entries.map(([, { data }]) => bytesOf(data))];
 }
 
+/** A file's name and its length in bytes. */
+type FileSize = Pick<ReadableFile, 'path' | 'bytes'>;
+
 async function readHeader(file: ReadableFile): Promise<SafetensorsHeader> {
+  const length = headerLength(file, await readRange(file, 0, Math.min(8, file.bytes)));
+  return parseHeader(file, await readRange(file, 8, length));
+}
+
+/** The length of the JSON header. @param start the first 8 bytes of the file */
+function headerLength(file: FileSize, start: Uint8Array): number {
   if (file.bytes < 8) throw new FileError(file.path, 'is not a safetensors file (shorter than 8 bytes)');
-  const start = await readRange(file, 0, 8);
-  const length = Number(new DataView(start.buffer).getBigUint64(0, true));
+  const length = Number(new DataView(start.buffer, start.byteOffset).getBigUint64(0, true));
   if (length > MAX_HEADER_BYTES || length > file.bytes - 8)
     throw new FileError(file.path, `declares a header of ${length} bytes; it is truncated or not a safetensors file`);
-  const bytes = await readRange(file, 8, length);
+  return length;
+}
+
+function parseHeader(file: FileSize, bytes: Uint8Array): SafetensorsHeader {
   let header: unknown;
   try {
     if (bytes[0] !== 0x7b) throw new SyntaxError('it does not begin with {');
@@ -150,10 +215,10 @@ async function readHeader(file: ReadableFile): Promise<SafetensorsHeader> {
   } catch (error) {
     throw new FileError(file.path, `has a damaged header: ${(error as Error).message}`, { cause: error });
   }
-  return checkHeader(header as Record<string, unknown>, 8 + length, file);
+  return checkHeader(header as Record<string, unknown>, 8 + bytes.length, file);
 }
 
-function checkHeader(header: Record<string, unknown>, dataStart: number, file: ReadableFile): SafetensorsHeader {
+function checkHeader(header: Record<string, unknown>, dataStart: number, file: FileSize): SafetensorsHeader {
   const tensors: [string, TensorEntry][] = [];
   let metadata: Record<string, string> = {};
   for (const [name, value] of Object.entries(header)) {

@@ -1,9 +1,9 @@
 // Scopes free tensors. A scope owns the tensors made while it is open; when it closes, it frees those that it does not
 // return. Tensors made outside any scope live until they are disposed.
-import { types } from 'node:util';
 import { checkArgument, kinds } from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
 import { ArgumentError, ValueError } from '../errors.ts';
+import { isPromise } from './native_types.ts';
 import { TensorSearch } from './search.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -94,7 +94,7 @@ export function scope<T>(fn: () => T): T {
   let result: T | undefined;
   try {
     const returned = inner.run(fn);
-    if (types.isPromise(returned))
+    if (isPromise(returned))
       throw new ArgumentError(
         'scope',
         'a synchronous function (use openScope() with await)',

@@ -1,7 +1,7 @@
 // Finds the tensors in a value of any structure, for scope() and keep(). What JavaScript cannot look into is reported by its
 // path: the variables of a function, private fields, the inside of a Promise, a WeakMap or an iterator.
-import { types } from 'node:util';
 import { describeValue } from '../arguments.ts';
+import { isAnyArrayBuffer, isMap, isNativeError, isProxy, isSet } from './native_types.ts';
 import { Tensor } from './tensor.ts';
 
 /** An object to look into, and the way to it. */
@@ -48,20 +48,20 @@ export class TensorSearch {
 
   private expand(place: Place): void {
     const { value } = place;
-    if (typeof value === 'function' || types.isProxy(value)) {
+    if (typeof value === 'function' || isProxy(value)) {
       this.hide(typeof value === 'function' ? 'a function' : 'a Proxy', place);
       return;
     }
     const prototype: object | null = Object.getPrototypeOf(value);
     if (prototype !== Object.prototype && prototype !== Array.prototype && prototype !== null) {
-      if (ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value) || this.isLeaf(value)) return;
+      if (ArrayBuffer.isView(value) || isAnyArrayBuffer(value) || this.isLeaf(value)) return;
       const openness = opennessOf(prototype);
       if (openness !== 'open') {
         this.hide(describeHidden(value, openness), place);
         return;
       }
-      if (types.isMap(value)) this.lookAtMap(value, place);
-      else if (types.isSet(value)) this.lookAtSet(value, place);
+      if (isMap(value)) this.lookAtMap(value, place);
+      else if (isSet(value)) this.lookAtSet(value, place);
     }
     if (Array.isArray(value) && isDense(value)) {
       for (let i = 0; i < value.length; i++) this.look(value[i], i, place);
@@ -90,7 +90,7 @@ export class TensorSearch {
     if (property === undefined) return;
     if ('value' in property) this.look(property.value, isIndex(key) ? Number(key) : key, place);
     // The stack of an error is text, and in newer versions of Node an accessor.
-    else if (!(key === 'stack' && types.isNativeError(place.value)))
+    else if (!(key === 'stack' && isNativeError(place.value)))
       this.hide('an accessor', { value: place.value, key, above: place });
   }
 

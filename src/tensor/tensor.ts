@@ -1,6 +1,5 @@
 // A tensor: a window of device memory with a shape and a dtype, contiguous and row-major. Images are [N, H, W, C],
 // conv weights [Cout, kh, kw, Cin]. This file knows the gradient graph only through the interface GradientSource.
-import { inspect } from 'node:util';
 import {
   checkArgument,
   checkOptions,
@@ -357,7 +356,7 @@ export class Tensor {
   }
 
   /** For console.log. */
-  [inspect.custom](): string {
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
   }
 }

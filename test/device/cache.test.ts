@@ -368,7 +368,8 @@ describe.skipIf(refusal.status !== 0)('on a noexec file system', () => {
   test('the error names all folders if none is usable, and the default device is wasm', () => {
     buildWasm();
     const text = `
-      import { openDefaultDevice, openDevice } from '/mnt/dist/device/open.js';
+      import { openDevice } from '/mnt/dist/device/open.js';
+      import { openDefaultDevice } from '/mnt/dist/device/open_default.js';
       await openDevice('cpu').catch((error) => console.log(error.name, error.message));
       console.log((await openDefaultDevice('cpu', { threads: 1 }, (text) => console.log(text))).kind);`;
     const script =

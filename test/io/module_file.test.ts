@@ -1,5 +1,5 @@
 // Modules in safetensors files: the same bits after loading, conversion of other dtypes, and a module that is unchanged after a refusal.
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
@@ -28,6 +28,9 @@ it('loads what it saved, into another module and into one with an optimiser', as
   expect(await loadModule(path, loaded)).toBe(loaded);
   expect(values(loaded)).toEqual(values(saved));
   optimizer.dispose();
+  using fromBytes = network(3);
+  await loadModule(readFileSync(path), fromBytes);
+  expect(values(fromBytes)).toEqual(values(saved));
 });
 
 it('converts numbers of 16 and 64 bits', async () => {

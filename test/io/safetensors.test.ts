@@ -4,7 +4,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FileError, ValueError } from '../../src/errors.ts';
 import { type ArrayDtype, type ArrayFile, arrayDtypes } from '../../src/io/array.ts';
-import { readSafetensors, readSafetensorsHeader, toFloat32, writeSafetensors } from '../../src/io/index.ts';
+import {
+  decodeSafetensors,
+  encodeSafetensors,
+  readSafetensors,
+  readSafetensorsHeader,
+  toFloat32,
+  writeSafetensors,
+} from '../../src/io/index.ts';
 import { damaged, fixture, readFixture, temporaryFolder } from './files.ts';
 
 function safetensors(header: unknown, dataBytes: number, length?: bigint): Uint8Array {
@@ -47,6 +54,14 @@ describe('files written by the reference implementation', () => {
     const { metadata, tensors } = await readSafetensors(fixture('numpy.safetensors'));
     await writeSafetensors(path, tensors, metadata);
     expect(await readFile(path)).toEqual(await readFixture('numpy.safetensors'));
+    expect(Buffer.from(encodeSafetensors(tensors, metadata))).toEqual(await readFixture('numpy.safetensors'));
+  });
+
+  it.each([0, 1, 4])('decodes bytes in memory, %s bytes into a buffer', async (offset) => {
+    const bytes = await readFixture('numpy.safetensors');
+    const inside = new Uint8Array(offset + bytes.length).subarray(offset);
+    inside.set(bytes);
+    expect(decodeSafetensors(inside)).toEqual(await readSafetensors(fixture('numpy.safetensors')));
   });
 });
 
@@ -125,6 +140,8 @@ describe('hostile files', () => {
     await writeFile(path, bytes);
     await expect(readSafetensors(path)).rejects.toThrow(FileError);
     await expect(readSafetensors(path)).rejects.toThrow(message);
+    expect(() => decodeSafetensors(bytes)).toThrow(FileError);
+    expect(() => decodeSafetensors(bytes)).toThrow(message);
   });
 
   it('allocates nothing for a size that the file does not have', async () => {

@@ -69,10 +69,10 @@ async function byRollup(out: string, format: Format): Promise<string[]> {
   const warnings: string[] = [];
   // This does what the plugin node-resolve does with the names of the package; other packages stay external.
   const resolveId = (name: string) =>
-    name.startsWith('rectiflow') ? join(installed, 'dist', name === 'rectiflow' ? 'index.js' : resolved(name)) : null;
+    ours.test(name) ? join(installed, 'dist', name === 'rectiflow' ? 'index.js' : resolved(name)) : null;
   const bundle = await rollup({
     input: entry,
-    external: (name) => !name.startsWith('rectiflow') && !/^[./]/.test(name),
+    external: (name) => !ours.test(name) && !/^[./]/.test(name),
     plugins: [{ name: 'resolve', resolveId }],
     onwarn: ({ code, message }) => {
       // This warning comes from the output of the TypeScript compiler.
@@ -83,8 +83,13 @@ async function byRollup(out: string, format: Format): Promise<string[]> {
   return warnings;
 }
 
-/** rectiflow/nn -> nn/index.js. */
+/** The names of the package, and those that its own `imports` resolve. */
+const ours = /^(rectiflow|#host\/|#texts\/)/;
+
+/** rectiflow/nn -> nn/index.js; #host/device/texts -> device/texts.js. */
 function resolved(name: string): string {
+  if (name.startsWith('#texts/')) return name.slice(1);
+  if (name.startsWith('#host/')) return `${name.slice('#host/'.length)}.js`;
   const path = name.slice('rectiflow/'.length);
   return path === 'fluent' ? 'fluent.js' : `${path}/index.js`;
 }
@@ -102,6 +107,8 @@ async function byVite(out: string, format: Format, ssr: boolean): Promise<string
     root: folder,
     customLogger: logger,
     ssr: { noExternal: true },
+    // Without it, vite builds a library for browsers.
+    resolve: { conditions: ['node'] },
     build: {
       outDir: out,
       ...(ssr ? { ssr: entry } : { lib: { entry, formats: [format === 'esm' ? 'es' : 'cjs'] } }),

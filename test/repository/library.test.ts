@@ -8,7 +8,8 @@ import { expect, it } from 'vitest';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const page = readFileSync(join(root, 'docs/library.md'), 'utf8');
-const programs = [...page.matchAll(/```js\n(.*?)```/gs)].map(([, text]) => text);
+// test/device/browser.test.ts runs the program for a worker of a page.
+const programs = [...page.matchAll(/```js\n(?!\/\/ worker\.js\n)(.*?)```/gs)].map(([, text]) => text);
 const expected: [title: string, output: RegExp, ...given: string[]][] = [
   ['devices and memory', /^20 Float32Array\(3\) \[ 2, 4, 6 \]\nbytes in use: \d+\n$/],
   ['a training loop', /^step 0 {2}loss \d\.\d{3}\nstep 50 {2}loss \d\.\d{3}\nstep 100 {2}loss \d\.\d{3}\n$/],

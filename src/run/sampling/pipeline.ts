@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { byOpen, checkArgument, checkByOpen, checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { openDefaultDevice } from '../../device/open.ts';
+import { openDefaultDevice } from '../../device/open_default.ts';
 import { ConfigError, FileError } from '../../errors.ts';
 import type { UNet } from '../../nn/unet.ts';
 import { runOptions } from '../arguments.ts';
