@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { deviceKind } from '../../device/device.ts';
-import { openDefaultDevice } from '../../device/open.ts';
+import { openDefaultDevice } from '../../device/open_default.ts';
 import { FileError } from '../../errors.ts';
 import { exists, isFolder } from '../../io/file.ts';
 import type { PartName } from './folder.ts';
