@@ -233,12 +233,16 @@ async function perform(
     `\n${passed.length} items passed, ${failed.length} failed, ${left} are left${skipped.length > 0 ? `, ${skipped.length} were skipped` : ''}`,
   );
   for (const { part, name, detail } of failed) console.log(`FAILED  ${part}: ${name}\n${detail}`);
+  // What was measured is another kernel where a fast build is not used.
+  const kernels = surveyCuda().kernels[0].text;
+  console.log(`kernels: ${kernels}`);
   mkdirSync(out, { recursive: true });
   const date = new Date().toISOString().slice(0, 10);
   const path = join(out, `${card.split(',')[0].replace(/\W+/g, '-').toLowerCase()}-${date}.json`);
   const about = {
     ...built,
     card,
+    kernels,
     date,
     node: process.version,
     command: ['node dist/gpu/main.js', ...process.argv.slice(2)],

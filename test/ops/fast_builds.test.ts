@@ -8,6 +8,7 @@ import type { Precision } from '../../src/device/device.ts';
 import { checkOf } from '../../src/device/fast_builds.ts';
 import { type CudaModule, declaredModules } from '../../src/device/module.ts';
 import { ops } from '../../src/kernels/index.ts';
+import '../../src/kernels/inner/flow_inputs.ts';
 import '../../src/kernels/inner/linears.ts';
 import '../../src/kernels/inner/optimizer.ts';
 import { full } from '../support/devices.ts';
