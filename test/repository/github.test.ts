@@ -1,12 +1,12 @@
 // The files for GitHub: workflows pass actionlint and run scripts that exist, forms are complete, and what a release writes into
 // package.json suits npm. RECTIFLOW_TEST_FULL=1 also runs the steps of the jobs for Linux in a clean clone.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { parse } from 'yaml';
 import { full } from '../support/devices.ts';
 
@@ -119,6 +119,7 @@ it.runIf(full).each(['linux', 'bare', 'docs'])(
   'the steps of the job %s succeed in a clean clone',
   (job) => {
     const clone = mkdtempSync(join(tmpdir(), 'rectiflow-job-'));
+    onTestFinished(() => rmSync(clone, { recursive: true, force: true }));
     const files = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root });
     writeFileSync(join(clone, '.files'), files);
     mkdirSync(join(clone, 'work'));

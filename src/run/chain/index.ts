@@ -142,10 +142,11 @@ async function lookAhead(stages: readonly ChainStage[], config: Config, options:
 }
 
 async function sayEstimate(stages: readonly ChainStage[], config: Config, options: ChainOptions): Promise<void> {
-  const { device, onEstimate, onCompile } = options;
+  const { device, onEstimate, onCompile, onNotice } = options;
   if (!onEstimate) return;
   const complete = await Promise.all(stages.map(isComplete));
   if (complete.every(Boolean)) return;
+  onNotice?.('measuring this machine, to say how long each stage takes');
   try {
     const estimates = await estimateChain(config, device, { onCompile });
     onEstimate(estimates.map((estimate, i) => (complete[i] ? { ...estimate, ...times(estimate, 0) } : estimate)));
