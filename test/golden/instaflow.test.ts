@@ -10,7 +10,7 @@ import type { Device } from '../../src/device/device.ts';
 import { encode, rectifiedFlowLoss, sample } from '../../src/flow/index.ts';
 import { type ArrayFile, type TorchInput, toFloat32, writePth, writeSafetensors } from '../../src/io/index.ts';
 import { square } from '../../src/kernels/elementwise.ts';
-import { reshape } from '../../src/kernels/movement.ts';
+import { reshape, slice } from '../../src/kernels/movement.ts';
 import { mean } from '../../src/kernels/reduce.ts';
 import { loadTextToImage, type TextToImage, torchRandn } from '../../src/run/index.ts';
 import type { JsonObject } from '../../src/run/text/configurations.ts';
@@ -68,6 +68,7 @@ beforeAll(async () => {
     'images',
     'epsilon',
     'lora',
+    'sizes',
     'torch_randn',
     'original/out',
   ])
@@ -323,6 +324,26 @@ describe.each(modes)('on $label', ({ name, ...mode }) => {
       parameter.grad = null;
     }
   });
+
+  it('latents of sizes that do not halve evenly, and tiles', () =>
+    scope(() =>
+      noGrad(() => {
+        const text = slice(given('unet', 'encoder_hidden_states'), [0, 0, 0], [1, 77, 64]);
+        expectNear(model.unet.forward(given('sizes', 'x'), tensor([500], { device }), text), 'sizes', 'y');
+        const first = slice(given('vae', 'latents'), [0, 0, 0, 0], [1, 16, 16, 4]);
+        const image = torchOrder(model.decode(first, { tile: 8 }));
+        const third = numbers('sizes', 'tiled_third').map((value, i) => {
+          const [channel, row, column] = [Math.floor(i / 43 ** 2), Math.floor(i / 43) % 43, i % 43];
+          return value - image[(channel * 128 + 3 * row) * 128 + 3 * column];
+        });
+        expect(largestDifference(third, new Float32Array(third.length))).toBeLessThan(1e-5 * slack);
+        const [c, h, w] = [3, 128, 128];
+        const whole = channelsLast(numbers('vae', 'image_f32_first'), [1, h, w, c]);
+        const { mean } = model.vae.encode(tensor(whole, { shape: [1, h, w, c], device }), { tile: 8 });
+        const moments = numbers('sizes', 'moments');
+        expect(largestDifference(torchOrder(mean), moments.subarray(0, mean.size))).toBeLessThan(1e-5 * slack);
+      }),
+    ));
 
   it('a network that predicts noise, as a velocity', async () => {
     using other = await loadTextToImage(join(folder, 'pipeline'), { device, prediction: 'noise' });
