@@ -13,39 +13,12 @@ import { requireTensor, type Tensor } from '../tensor/tensor.ts';
 import { alias, view } from '../tensor/view.ts';
 import { type ArenaEntry, ParameterArena } from './arena.ts';
 import { checkState, type Module, type StateValues } from './module.ts';
+import type { OptimizerOptions } from './optimizer_options.ts';
 import { checkGroup, type GroupOptions, groupList, groupsOf, type ParameterGroup } from './parameter_groups.ts';
 import type { Schedule } from './schedules.ts';
 import { LossRing, type StepLoss } from './step_loss.ts';
 
-/** Options of every optimiser. */
-export interface OptimizerOptions {
-  /** Size of a step, or a function of the number of updates made so far that gives it, such as `cosineSchedule`. */
-  learningRate: number | Schedule;
-  /** Updates over which the rate rises linearly from 0, in addition to a schedule; 0 for none. */
-  warmup: number;
-  /** Largest global norm of the gradient; negative for no clipping. */
-  gradientClip: number;
-  /** Largest decay of the moving average; 0 for no average. */
-  emaRate: number;
-}
-
-export const optimizerDefaults = { warmup: 0, gradientClip: -1, emaRate: 0 };
-
-/** The kind of decay rates: moments, momentum, average. */
-export const share = kind('in [0, 1)', (v) => typeof v === 'number' && v >= 0 && v < 1);
-
-/** The kind of a learning rate. */
-export const rateKind = kind(
-  'a finite number >= 0 or a function of the step',
-  (v) => typeof v === 'function' || kinds.notNegative.accepts(v),
-);
-
-export const optimizerKinds: OptionKinds<OptimizerOptions> = {
-  learningRate: rateKind,
-  warmup: kinds.notNegative,
-  gradientClip: kinds.finite,
-  emaRate: share,
-};
+export { type OptimizerOptions, optimizerDefaults, optimizerKinds, rateKind, share } from './optimizer_options.ts';
 
 /** Names of moments, as in PyTorch. */
 export const momentNames = ['exp_avg', 'exp_avg_sq', 'momentum_buffer'] as const;

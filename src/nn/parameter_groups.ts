@@ -3,7 +3,7 @@ import { checkOptions, kind, kinds, type OptionKinds } from '../arguments.ts';
 import { ValueError } from '../errors.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { Module } from './module.ts';
-import type { OptimizerOptions } from './optimizer.ts';
+import type { OptimizerOptions } from './optimizer_options.ts';
 
 /** Options that hold for all parameters together. */
 type Shared = 'gradientClip' | 'emaRate';

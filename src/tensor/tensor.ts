@@ -159,6 +159,7 @@ export class Tensor {
     return this.#clearedAt === this.#storage.writes;
   }
 
+  /** @internal */
   set isCleared(cleared: boolean) {
     this.#clearedAt = cleared ? this.#storage.writes : -1;
   }
