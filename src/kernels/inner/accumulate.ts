@@ -4,7 +4,7 @@ import { DtypeError, formatShape, NonFiniteError, ShapeError } from '../../error
 import { zeros } from '../../tensor/create.ts';
 import { sameShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { perEight, perElement } from '../launch/grid.ts';
+import { perElement } from '../launch/grid.ts';
 import { kernelsFor, storageModules } from '../launch/storage.ts';
 
 const kernels = kernelModule('kernels/inner/accumulate.c', {
@@ -26,7 +26,7 @@ export function accumulate(target: Tensor, value: Tensor): void {
   const { device, dtype, size } = target;
   if (size === 0) return;
   if (device.kind === 'cuda')
-    kernelsFor(cudaKernels, device, dtype).accumulate_add(perEight(size), target.address, value.address, size);
+    kernelsFor(cudaKernels, device, dtype).accumulate_add(perElement(size, 8), target.address, value.address, size);
   else device.load(kernels).accumulate_add(target.address, value.address, size);
 }
 

@@ -3,7 +3,7 @@ import { cudaModule, kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Dtype } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { perEight } from '../launch/grid.ts';
+import { perElement } from '../launch/grid.ts';
 
 const CONVERSION = 'ptr ptr i32';
 
@@ -50,6 +50,6 @@ function launch(x: Tensor, kernel: Name, dtype: Dtype): Tensor {
 
 function run({ device, address, size }: Tensor, kernel: Name, y: Tensor): void {
   if (size === 0) return;
-  if (device.kind === 'cuda') device.load(castCuda)[kernel](perEight(size), address, y.address, size);
+  if (device.kind === 'cuda') device.load(castCuda)[kernel](perElement(size, 8), address, y.address, size);
   else device.load(castKernels)[kernel](address, y.address, size);
 }

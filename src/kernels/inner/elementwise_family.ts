@@ -12,6 +12,9 @@ import { integerBinary, integerTwin } from './integer_kernels.ts';
 import { addressOf, loopTable, type Operand, scalarOf, shapeOf, tensorsOf } from './operands.ts';
 import { all } from './signatures.ts';
 
+/** Elements of a thread: see elementwise.cuh. */
+const SOME = 4;
+
 /** The names of a family's kernels, by the macro that makes them. */
 export interface FamilyNames<Unary extends string, Gradient extends string, Binary extends string> {
   /** UNARY and TEST. */
@@ -76,7 +79,8 @@ export function elementwiseFamily<
     const { device, size } = y;
     if (size === 0) return y;
     const operands = [x.address, ...more.map(({ address }) => address), y.address];
-    if (device.kind === 'cuda') kernelsFor(cuda, device, x.dtype)[name](perElement(size), ...operands, size, p, q);
+    if (device.kind === 'cuda')
+      kernelsFor(cuda, device, x.dtype)[name](perElement(size, SOME), ...operands, size, p, q);
     else device.load(cpu)[name](...operands, loopTable(x, x.shape, [x, ...more]), p, q);
     return y;
   }
@@ -104,7 +108,7 @@ export function elementwiseFamily<
       const operands = [addressOf(a), addressOf(b), y.address, loopTable(y, shape, [a, b])];
       const scalar = scalarOf(a, b);
       if (device.kind === 'cuda')
-        kernelsFor(cuda, device, dtype)[name](perElement(y.size), ...operands, y.size, ...scalar);
+        kernelsFor(cuda, device, dtype)[name](perElement(y.size, SOME), ...operands, y.size, ...scalar);
       else device.load(cpu)[name](...operands, ...scalar);
       return y;
     },

@@ -5,14 +5,9 @@ const THREADS = 256;
 const WARP = 32;
 const WARPS = 4;
 
-/** One thread per element. */
-export function perElement(count: number): LaunchGrid {
-  return { grid: [Math.ceil(count / THREADS)], block: [THREADS] };
-}
-
-/** One thread for eight neighbouring elements. */
-export function perEight(count: number): LaunchGrid {
-  return perElement(Math.ceil(count / 8));
+/** One thread per element, or for each `several` neighbouring elements. */
+export function perElement(count: number, several = 1): LaunchGrid {
+  return { grid: [Math.ceil(count / (THREADS * several))], block: [THREADS] };
 }
 
 /** One warp per row, or per run of a sum. */
