@@ -147,10 +147,8 @@ function streamOf(
       return part(`${name.replaceAll('_', ' ')}, ${third} elements`, third * (HALF + FULL));
     case 'elementwise_mul':
     case 'elementwise_add':
-    case 'elementwise_sub':
-      return part(`${name.slice('elementwise_'.length)}, ${fifth} elements`, fifth * 3 * half, {
-        elements: tables.get(fourth)?.[0] ?? 0,
-      });
+      if (tables.get(fourth)?.[0] !== 1) throw new Error(`${name} of the training step has operands that broadcast`);
+      return part(`${name.slice('elementwise_'.length)}, ${fifth} elements`, fifth * 3 * half);
     case 'elementwise_silu':
       return part(`${name.slice('elementwise_'.length)}, ${third} elements`, third * 2 * half);
     case 'elementwise_silu_backward':

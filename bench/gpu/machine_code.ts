@@ -99,31 +99,11 @@ const streams: Record<string, Stream> = {
   optimizer_norm_runs: pair,
   // The last two loops read few numbers.
   optimizer_norm: { loops: 4, passes: [[0, 1]] },
-  // One pass per operand over the axes of its table.
-  elementwise_mul: {
-    loops: 4,
-    passes: [
-      [0, 1],
-      [2, 3],
-    ],
-    arrays: 2,
-  },
-  elementwise_add: {
-    loops: 4,
-    passes: [
-      [0, 1],
-      [2, 3],
-    ],
-    arrays: 2,
-  },
-  elementwise_sub: {
-    loops: 4,
-    passes: [
-      [0, 1],
-      [2, 3],
-    ],
-    arrays: 2,
-  },
+  // The loops are for elements that are not aligned or not in order.
+  elementwise_mul: { loops: 5, passes: [] },
+  elementwise_add: { loops: 5, passes: [] },
+  elementwise_silu: { loops: 1, passes: [] },
+  elementwise_silu_backward: { loops: 1, passes: [] },
   // The loops reduce angles beyond 2^17, which do not occur.
   flow_inputs_sinusoids: { loops: 2, passes: [] },
 };

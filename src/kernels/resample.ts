@@ -1,5 +1,6 @@
 // Resampling of images by a whole factor: nearest neighbour up, mean down.
 import { describeValue, kinds, refuseExtra } from '../arguments.ts';
+import { ScaledGradient } from '../autograd/gradient_parts.ts';
 import { kernelModule } from '../device/module.ts';
 import { formatShape, ShapeError, ValueError } from '../errors.ts';
 import { allocate } from '../tensor/allocate.ts';
@@ -67,7 +68,12 @@ export const upsampleNearestOp = declareOp<number>({
   name: 'upsampleNearest',
   cpu: resampleKernels,
   cuda: cudaKernels,
-  backward: ({ grad, attributes: factor }) => [sumPixels(grad, factor, 1)],
+  takesScaled: true,
+  backward({ grad, scaled, attributes: factor }) {
+    const { factor: rest, pixelSums } = scaled[0] as ScaledGradient;
+    // The sums over all pixels stay as they are.
+    return [new ScaledGradient(sumPixels(grad, factor, 1), { factor: rest, pixelSums })];
+  },
   tangent: ({ tangents: [t], attributes: factor }) => upsampleNearest(t as Tensor, factor),
 });
 
@@ -103,6 +109,14 @@ export function downsampleMean(x: Tensor, factor: number, ...extra: unknown[]): 
   if (x.shape[1] % factor || x.shape[2] % factor)
     throw new ShapeError('downsampleMean', `height and width divisible by ${factor}`, formatShape(x.shape));
   return apply(downsampleMeanOp, sumPixels(x, factor, 1 / factor ** 2), { parents: [x], attributes: factor });
+}
+
+/**
+ * Whether to upsample after a convolution of single pixels instead of before: the same values for a quarter of the products,
+ * and gradients that are rounded in another order. On other devices than cards results keep their bits.
+ */
+export function upsamplesLate({ device }: Tensor): boolean {
+  return device.kind === 'cuda';
 }
 
 function checkImages(op: string, x: Tensor, factor: number): void {

@@ -12,6 +12,7 @@ import { matmul } from '../../src/kernels/matmul.ts';
 import { concat, reshape } from '../../src/kernels/movement.ts';
 import { randn, uniform } from '../../src/kernels/random.ts';
 import { sum } from '../../src/kernels/reduce.ts';
+import { upsampleNearest } from '../../src/kernels/resample.ts';
 import { full } from '../../src/tensor/create.ts';
 import { keep, scope } from '../../src/tensor/scope.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
@@ -61,6 +62,42 @@ describe.each(cards)('$label', ({ name, precision }) => {
     });
     expect(results[0]).toEqual(results[1]);
     expect(Math.max(...results[0][1])).toBeGreaterThan(0.01);
+  });
+
+  it('a convolution of single pixels gives the bits of one after upsampling, and nearly its gradients', () => {
+    const results = [true, false].map((late) => {
+      const leaves = [leaf([2, 3, 4, 16], 1), leaf([24, 1, 1, 16], 2, 0), leaf([24], 3, 0)];
+      const [weight, bias] = leaves.slice(1);
+      const values = scope(() => {
+        const x = activation(leaves[0]);
+        const shortcut = (h: Tensor) => conv2d(h, weight, { bias });
+        const residual = late ? upsampleNearest(shortcut(x), 2) : shortcut(upsampleNearest(x, 2));
+        // A factor and sums over pixels pass through the upsampling.
+        const y = conv2d(
+          activation(randn([2, 6, 8, 24], { seed: 4, device })),
+          randn([24, 1, 1, 24], { seed: 5, device }),
+          {
+            ...{ residual, scale: 0.7 },
+          },
+        );
+        const wide = y.dtype === 'f32' ? y : cast(y, 'f32');
+        sum(mul(wide, randn(wide.shape, { seed: 6, device }))).backward();
+        return numbers(residual.dtype === 'f32' ? residual : cast(residual, 'f32'));
+      });
+      const found = [values, ...leaves.map(({ grad }) => numbers(grad as Tensor))];
+      for (const t of leaves) t.dispose();
+      return found;
+    });
+    const [late, early] = results;
+    expect(late[0]).toEqual(early[0]);
+    // Factors of products are rounded before or after the sum over pixels.
+    const tolerance = { fp32: 1e-5, tf32: 2 ** -9, bf16: 0.02 }[precision];
+    for (const i of [1, 2, 3]) {
+      const largest = Math.max(...early[i].map(Math.abs));
+      late[i].forEach((value, k) => {
+        expect(Math.abs(value - early[i][k]), `${i} ${k}`).toBeLessThanOrEqual(tolerance * largest);
+      });
+    }
   });
 
   it('writes the first gradient of a cleared parameter, and adds all others', () => {

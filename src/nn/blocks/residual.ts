@@ -1,5 +1,6 @@
 // The residual blocks of the UNet, with the order of operations of Score SDE's layerspp.py.
 import { concat } from '../../kernels/movement.ts';
+import { upsamplesLate } from '../../kernels/resample.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { normActivate } from '../activation.ts';
@@ -69,13 +70,19 @@ export class ResidualBlock extends Module {
     return scope(() => {
       const h = this.conv1.forward(this.activateAndResample(x), { add });
       const kept = normActivate(this.norm2, h, this.nonlinearity, this.dropout);
-      // A convolution reads the parts of x where they are.
-      const inParts = this.shortcut !== undefined && this.resample === 'none';
-      const input = Array.isArray(x) && !inParts ? concat(x, 3) : x;
-      const resampled = Array.isArray(input) ? input : this.applyResampling(input);
-      const residual = this.shortcut ? this.shortcut.forward(resampled) : (resampled as Tensor);
+      const residual = this.shortcutOf(x);
       return this.conv2.forward(kept, { residual, scale: this.scale });
     });
+  }
+
+  private shortcutOf(x: Tensor | Tensor[]): Tensor {
+    const { shortcut, resample, fir } = this;
+    // A convolution reads the parts of x where they are.
+    if (shortcut && resample === 'none') return shortcut.forward(x);
+    const whole = Array.isArray(x) ? concat(x, 3) : x;
+    if (!shortcut) return this.applyResampling(whole);
+    if (resample === 'up' && !fir && upsamplesLate(whole)) return this.applyResampling(shortcut.forward(whole));
+    return shortcut.forward(this.applyResampling(whole));
   }
 
   private activateAndResample(x: Tensor | Tensor[]): Tensor {
