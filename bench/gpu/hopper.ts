@@ -148,7 +148,7 @@ function expectedOf(device: Device, pass: Pass, shape: ConvShape, layer: number)
   });
 }
 
-const numbersOf = (t: Tensor) => cast(t, 'f32').dataSync() as Float32Array;
+export const numbersOf = (t: Tensor) => cast(t, 'f32').dataSync() as Float32Array;
 
 /** The largest difference over the largest expected value; NaN if a value is NaN. */
 export function differenceOf(got: Float32Array, expected: Float32Array): number {
@@ -161,7 +161,7 @@ export function differenceOf(got: Float32Array, expected: Float32Array): number 
   return most / largest;
 }
 
-function sameBits(a: Float32Array, b: Float32Array): boolean {
+export function sameBits(a: Float32Array, b: Float32Array): boolean {
   const [p, q] = [a, b].map(({ buffer, byteOffset, length }) => new Uint32Array(buffer, byteOffset, length));
   return p.every((word, i) => word === q[i]);
 }

@@ -5,6 +5,7 @@ import { openDevice, setDefaultDevice } from '../../src/device/open.ts';
 import { type Check, loadChecks } from './checks.ts';
 import { expectedCurve, lossCurve, STEPS, WINDOW } from './curve.ts';
 import { checkHopper, hopperChecks } from './hopper.ts';
+import { checkProducts, productChecks } from './hopper_products.ts';
 import { compareTraining, copyRate, kernelTimes, launchGap, medianTime, trainingRate } from './measure.ts';
 import { findTorch, runScript, scripts } from './pytorch.ts';
 import type { ItemResult } from './results_file.ts';
@@ -96,13 +97,20 @@ export async function makeParts(options: { precision: readonly Precision[]; filt
     },
     {
       name: 'hopper',
-      what: 'convolution kernels of sm_90a, each tile and pass, against the portable kernels',
+      what: 'convolutions and matrix products of sm_90a, each tile and pass, against the portable kernels',
       items: wanted.includes('bf16')
-        ? matching(hopperChecks()).map((check) => ({
-            name: check.name,
-            seconds: 10,
-            run: async () => checkHopper(await card('bf16'), await card('fp32'), check),
-          }))
+        ? [
+            ...matching(hopperChecks()).map((check) => ({
+              name: check.name,
+              seconds: 10,
+              run: async () => checkHopper(await card('bf16'), await card('fp32'), check),
+            })),
+            ...matching(productChecks()).map((check) => ({
+              name: check.name,
+              seconds: 10,
+              run: async () => checkProducts(await card('bf16'), await card('fp32'), check),
+            })),
+          ]
         : [],
     },
     { name: 'ops', what: 'cases of the op table against the float64 reference', items: checked(checks.opChecks) },
