@@ -73,11 +73,11 @@ export function checkProducts(device: Device, portable: Device, check: ProductCh
   );
 }
 
-/** The same numbers on every device, bf16 where it computes in bf16 and f32 elsewhere. */
+/** The same numbers on every device, f32 where it is opened for fp32. */
 function operandsOf(device: Device, { kind, batches, rows, columns, terms }: ProductCheck) {
   const drawn = (shape: readonly number[], stream: number) => {
     const rounded = cast(randn(shape, { device, seed: 11, stream }), 'bf16');
-    return device.computesBf16 ? rounded : cast(rounded, 'f32');
+    return device.precision === 'bf16' ? rounded : cast(rounded, 'f32');
   };
   const stored = (transposed: boolean, extent: number) => [
     batches,
