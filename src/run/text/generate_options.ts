@@ -45,6 +45,7 @@ export interface TextToImageOptions {
   batch?: number;
   /** Edge of a tile in latents when decoding, for large pictures; default: the whole picture at once. */
   tile?: number;
+  /** Called while the model loads, after each step, and after each picture is decoded. */
   onProgress?: (progress: TextToImageProgress) => void;
   signal?: AbortSignal;
 }
