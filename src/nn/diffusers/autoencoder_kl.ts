@@ -21,8 +21,8 @@ export interface AutoencoderKLOptions {
   channels?: number;
   /** Channels of latents; default 4. */
   latentChannels?: number;
-  /** Channels at each resolution, the highest first; default 128, 256, 512, 512. */
-  blockChannels?: readonly number[];
+  /** Channels at each resolution, the highest first; 128, 256, 512, 512 in Stable Diffusion. */
+  blockChannels: readonly number[];
   /** Residual layers of a resolution in the encoder; the decoder has one more. Default 2. */
   layers?: number;
   /** Groups of a norm; default 32. */
@@ -212,11 +212,11 @@ export class AutoencoderKL extends Module {
   readonly quant_conv: Conv2d;
   readonly post_quant_conv: Conv2d;
 
-  constructor(given: AutoencoderKLOptions = {}, init = new Initializer()) {
+  constructor(given: AutoencoderKLOptions, init = new Initializer()) {
     super();
     checkInitializer('AutoencoderKL', init);
-    const checked = checkOptions('AutoencoderKL', given, autoencoderOptions);
-    const blockChannels = [...(checked.blockChannels ?? [128, 256, 512, 512])];
+    const checked = checkOptions('AutoencoderKL', given, autoencoderOptions, ['blockChannels']);
+    const blockChannels = [...checked.blockChannels];
     if (blockChannels.length === 0) throw new ValueError('[AutoencoderKL] expected at least one resolution, got none');
     this.options = {
       channels: 3,

@@ -18,10 +18,10 @@ import { inTurn } from './layers.ts';
 export type ClipActivation = 'quick_gelu' | 'gelu';
 
 export interface CLIPTextOptions {
-  /** Tokens of the vocabulary; default 49,408. */
-  vocabulary?: number;
-  /** Default 768. */
-  width?: number;
+  /** Tokens of the vocabulary; 49,408 in CLIP. */
+  vocabulary: number;
+  /** Channels; 768 in Stable Diffusion 1. */
+  width: number;
   /** Default 12. */
   layers?: number;
   /** Default 12. */
@@ -175,15 +175,14 @@ export class CLIPTextModel extends Module {
   readonly text_model: ClipTextTransformer;
 
   /** @throws ValueError unless the heads divide the width */
-  constructor(given: CLIPTextOptions = {}, init = new Initializer()) {
+  constructor(given: CLIPTextOptions, init = new Initializer()) {
     super();
     checkInitializer('CLIPTextModel', init);
-    const checked = checkOptions('CLIPTextModel', given, textOptions);
-    const { width = 768, heads = 12 } = checked;
+    const checked = checkOptions('CLIPTextModel', given, textOptions, ['vocabulary', 'width']);
+    const { width, heads = 12 } = checked;
     if (width % heads !== 0)
       throw new ValueError(`[CLIPTextModel] expected heads that divide the width ${width}, got ${heads}`);
     this.options = {
-      vocabulary: 49_408,
       layers: 12,
       hidden: 4 * width,
       positions: 77,

@@ -19,8 +19,8 @@ export interface UNet2DConditionOptions {
   inChannels?: number;
   /** Channels of the output; default 4. */
   outChannels?: number;
-  /** Channels at each resolution, the highest first; default 320, 640, 1280, 1280. */
-  channels?: readonly number[];
+  /** Channels at each resolution, the highest first; 320, 640, 1280, 1280 in Stable Diffusion. */
+  channels: readonly number[];
   /** Whether the blocks of each resolution attend to the text; default: all but the lowest. */
   attends?: readonly boolean[];
   /** Residual layers of a block on the way down; those on the way up have one more. Default 2. */
@@ -92,7 +92,7 @@ export class UNet2DCondition extends Module {
   readonly conv_out: Conv2d;
 
   /** @throws ArgumentError, ValueError for options that do not fit together */
-  constructor(given: UNet2DConditionOptions = {}, init = new Initializer()) {
+  constructor(given: UNet2DConditionOptions, init = new Initializer()) {
     super();
     checkInitializer('UNet2DCondition', init);
     const options = complete(given);
@@ -169,8 +169,8 @@ export class UNet2DCondition extends Module {
 }
 
 function complete(given: UNet2DConditionOptions): Required<UNet2DConditionOptions> {
-  const checked = checkOptions('UNet2DCondition', given, unetOptions);
-  const channels = [...(checked.channels ?? [320, 640, 1280, 1280])];
+  const checked = checkOptions('UNet2DCondition', given, unetOptions, ['channels']);
+  const channels = [...checked.channels];
   const attends = [...(checked.attends ?? channels.map((_, level) => level < channels.length - 1))];
   const heads = checked.heads ?? 8;
   for (const [name, list] of Object.entries({ attends, heads }))

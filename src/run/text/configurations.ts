@@ -217,7 +217,7 @@ export function textOptionsOf(values: JsonObject, path: string): CLIPTextOptions
   config.require('hidden_act', 'quick_gelu', 'gelu');
   const width = config.count('hidden_size') ?? 768;
   return defined({
-    vocabulary: config.count('vocab_size'),
+    vocabulary: config.count('vocab_size') ?? 49_408,
     width,
     layers: config.count('num_hidden_layers'),
     heads: config.count('num_attention_heads'),

@@ -75,12 +75,9 @@ export class TextToImage {
   readonly device: Device;
 
   /** @internal */
-  constructor(
-    token: symbol,
-    networks: Networks,
-    { tokenizer, prediction, device }: { tokenizer: ClipTokenizer; prediction: Prediction; device: Device },
-  ) {
+  constructor(token: symbol, networks: Networks, parts: Pick<TextToImage, 'tokenizer' | 'prediction' | 'device'>) {
     if (token !== byOpen) throw new ArgumentError(MODEL, 'a call of loadTextToImage()', 'new TextToImage');
+    const { tokenizer, prediction, device } = parts;
     this.tokenizer = tokenizer;
     this.textEncoder = networks.text_encoder;
     this.unet = networks.unet;
