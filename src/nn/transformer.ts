@@ -143,6 +143,7 @@ export class TransformerBlock extends Module {
   /** @throws ArgumentError for dropout without `stream` and `state`; ValueError unless `heads` divides `channels` */
   constructor(channels: number, heads: number, init = new Initializer(), options: TransformerBlockOptions = {}) {
     super();
+    requireWhole('TransformerBlock channels', channels, 1);
     const kindsOfOptions = { hidden: kinds.int32Count, ...dropoutOptions };
     const { hidden = 4 * channels, ...drop } = checkOptions('TransformerBlock', options, kindsOfOptions);
     const [, ...rest] = dropoutLayers('TransformerBlock', drop, 4);
