@@ -2,7 +2,7 @@
  * are divided into chunks, one per block, so that few large images keep a whole card busy. A first kernel writes sums for each
  * chunk; the blocks of a second one add up those of all chunks, in order, and then compute their own chunk.
  */
-#include "norm_slices.cuh"
+#include "norm_pixels.cuh"
 
 #define AHEAD 4 /* loads of a thread before the first use */
 /* Blocks that shall fit on a multiprocessor in backward. */

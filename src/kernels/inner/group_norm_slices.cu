@@ -3,7 +3,7 @@
  * stores 16 bytes at a time (32 in f32), and draws a dropout mask's words once for all eight. Shared memory holds the slice of x, and in
  * backward that of d(loss) / d(h), so that each is computed once. group_norm_chunks.cu is for slices that do not fit.
  */
-#include "norm_slices.cuh"
+#include "norm_pixels.cuh"
 
 /* Pixels that a thread loads before it uses the first. */
 #define AHEAD 4
