@@ -31,6 +31,27 @@ static inline void load_patches(void *shared, const tensor_map &map, barrier *co
   fake->load_tensor(shared, &map, counts, at, taps);
 }
 
+struct FakeStore {
+  void *row;
+  const unsigned *in;
+};
+
+inline void fake_store(void *const *lanes) {
+  for (int matrix = 0; matrix < 4; matrix++)
+    for (int lane = 0; lane < 32; lane++) {
+      unsigned short *row = (unsigned short *)((const FakeStore *)lanes[matrix * 8 + lane / 4])->row;
+      unsigned word = ((const FakeStore *)lanes[lane])->in[matrix];
+      row[lane % 4 * 2] = (unsigned short)word;
+      row[lane % 4 * 2 + 1] = (unsigned short)(word >> 16);
+    }
+}
+
+static inline void store_matrices(void *row, const unsigned (&in)[4]) {
+  fake->check_shared(row, 16);
+  FakeStore mine = {row, in};
+  fake->warp_call(fake_store, &mine);
+}
+
 static inline void fake_warpgroup(FakeWarpgroup operation, int number) { fake->warpgroup_call(operation, nullptr, {0, 0, number, 0, 0, 0}); }
 template <int REGISTERS> static inline void registers_give() { fake_warpgroup(FAKE_REGISTERS, REGISTERS); }
 template <int REGISTERS> static inline void registers_take() { fake_warpgroup(FAKE_REGISTERS, REGISTERS); }

@@ -111,23 +111,32 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
   const drawn = (shape: readonly number[], stream: number) => cast(randn(shape, { device, seed: 5, stream }), 'bf16');
 
   test.each([
-    { shape: [2, 5, 17, 64], outputs: 192, kernel: 3, parts: 1 },
+    { shape: [2, 5, 17, 64], outputs: 192, kernel: 3, parts: 1, epilogues: ['bias add residual'] },
     // The weight gradient is split into parts, the last one shorter, and its tiles end within a tap.
-    { shape: [1, 9, 32, 192], outputs: 64, kernel: 1, parts: 3 },
+    { shape: [1, 9, 32, 192], outputs: 64, kernel: 1, parts: 3, epilogues: ['residual', 'bias add'] },
   ])(
     'every tile gives the same sums: %j',
-    ({ shape: image, outputs, kernel, parts }) => {
+    ({ shape: image, outputs, kernel, parts, epilogues }) => {
       scope(() => {
         const maps = device.tensorMaps as TensorMaps;
         const shape = sameSize(image, outputs, kernel);
         const run = Math.ceil((shape.batch * shape.height * shape.width) / 64 / parts);
         const [x, w, residual] = [image, weightShape(shape), outputShape(shape)].map((dims, i) => drawn(dims, i));
         const dy = drawn(outputShape(shape), 3);
-        const epilogue = { residual, scale: 0.5 };
+        const all = {
+          residual,
+          add: drawn([image[0], outputs], 4),
+          bias: randn([outputs], { device, seed: 5, stream: 6 }),
+        };
+        const addends = epilogues.map((names) =>
+          Object.fromEntries(Object.entries(all).filter(([name]) => names.includes(name))),
+        );
         const passes = (tile: (typeof hopperBuilds)[number]) => {
           const [partials] = hopperWeightPartials(maps, [{ x, dy, shape }], { tile, run });
           expect(partials.shape[0]).toBe(parts);
-          const y = cast(hopperForward(maps, x, w, shape, epilogue, tile), 'f32').dataSync();
+          const y = addends.map((some) =>
+            cast(hopperForward(maps, x, w, shape, { ...some, scale: 0.5 }, tile), 'f32').dataSync(),
+          );
           const dx = cast(hopperInputGradient(maps, dy, w, shape, 0.5, tile), 'f32').dataSync();
           return { y, dx, dw: sumAxes(partials, [0]).dataSync() };
         };
@@ -143,8 +152,10 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
           expect(dx).toEqual(results[0].dx);
           expect(dw).toEqual(results[0].dw);
         }
-        const { y, dx, dw } = reference(x, w, dy, residual);
-        expectClose('y', results[0].y, y, { relative: 2 ** -8, ofLargest: 1e-5 });
+        const { y, dx, dw } = reference(x, w, dy, addends);
+        y.forEach((want, i) => {
+          expectClose(epilogues[i], results[0].y[i], want, { relative: 2 ** -8, ofLargest: 1e-5 });
+        });
         expectClose('dx', results[0].dx, dx, { relative: 2 ** -8, ofLargest: 1e-5 });
         expectClose('dw', results[0].dw, dw, { ofLargest: 1e-5 });
       });
@@ -153,13 +164,16 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
   );
 
   /** The result of the portable kernels in f32. */
-  function reference(x: Tensor, w: Tensor, dy: Tensor, residual: Tensor) {
-    const [image, weight, rest, grad] = [x, w, residual, dy].map((t) => cast(t, 'f32'));
+  function reference(x: Tensor, w: Tensor, dy: Tensor, addends: readonly Record<string, Tensor>[]) {
+    const [image, weight, grad] = [x, w, dy].map((t) => cast(t, 'f32'));
     image.requireGrad();
     weight.requireGrad();
-    const y = conv2d(image, weight, { padding: Math.floor(w.shape[1] / 2), residual: rest, scale: 0.5 });
-    const result = y.dataSync();
-    y.backward(grad);
+    const all = addends.map((some) => {
+      const exact = Object.fromEntries(Object.entries(some).map(([name, t]) => [name, cast(t, 'f32')]));
+      return conv2d(image, weight, { padding: Math.floor(w.shape[1] / 2), ...exact, scale: 0.5 });
+    });
+    const result = all.map((y) => y.dataSync());
+    all[0].backward(grad);
     const dw = (weight.grad as Tensor).dataSync().map((value) => 2 * Number(value));
     const dx = (image.grad as Tensor).dataSync();
     for (const leaf of [image, weight]) {

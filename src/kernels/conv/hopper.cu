@@ -3,8 +3,7 @@
  * (im2col maps). Two consumer warpgroups multiply: with -DTOGETHER=2 each computes half of every tile; with -DTOGETHER=1 they take
  * tiles in turns, so that one writes its sums while the other multiplies.
  */
-#include "storage.cuh"
-#include "ptx_hopper.cuh"
+#include "hopper_rows.cuh"
 #include "table.cuh"
 
 constexpr int STEP = 64;        /* terms of a stage: 128 bytes, the width of the swizzle */
@@ -12,7 +11,8 @@ constexpr int PIECE = 64 * 128; /* bytes of 64 rows or columns of a stage */
 constexpr int CONSUMERS = 2;    /* warpgroups, after that of the producer */
 constexpr int BLOCKS = ROWS / 64 / TOGETHER; /* blocks of 64 rows that a warpgroup multiplies */
 constexpr int LEFT_BYTES = ROWS / 64 * PIECE, STAGE_BYTES = LEFT_BYTES + COLUMNS / 64 * PIECE;
-constexpr int STAGES = 192 * 1024 / STAGE_BYTES; /* hopper.ts requests the memory */
+constexpr int STAGES = 192 * 1024 / STAGE_BYTES;
+constexpr int BUFFERS = 2; /* of rows, per warp that multiplies, after the stages; hopper.ts requests the memory of both */
 /* Registers per thread in the producer's warpgroup and in the consumers'; a kernel starts with 168 per thread. */
 constexpr int PRODUCER_REGISTERS = 40, CONSUMER_REGISTERS = 232;
 static_assert(PRODUCER_REGISTERS + CONSUMERS * CONSUMER_REGISTERS <= (1 + CONSUMERS) * 168, "what is taken has been given");
@@ -64,14 +64,14 @@ DEVICE ring ring_of(unsigned char *memory, barrier *barriers) {
 DEVICE int consumer() { return (int)threadIdx.x / 128 - 1; }
 DEVICE int share() { return consumer() % TOGETHER; }
 
-/* Called by one thread: fill(step, stage) starts copies of STAGE_BYTES, which arrive at the barrier of the stage. */
+/* Called by one thread: fill(stage) starts copies of STAGE_BYTES, which arrive at the barrier of the stage. */
 template <class Fill> DEVICE void produce(const ring &r, int first, int steps, Fill fill) {
   for (int step = 0; step < steps; step++) {
     stage s = r.at(first + step);
     /* In the first round every stage is empty: waiting for the phase before the first returns at once. */
     barrier_wait(s.empty, s.parity ^ 1);
     barrier_expect(s.full, STAGE_BYTES);
-    fill(step, s);
+    fill(s);
   }
 }
 
@@ -138,24 +138,45 @@ template <class PlaceOf, class Load, class Make> DEVICE void each_tile(const rin
   }
 }
 
-/* Calls write(row, column, four adjacent sums), with row and column within the tile. The whole warp must call it. */
-template <class Write> DEVICE void each_four(const float (&sum)[BLOCKS][COLUMNS / 2], Write write) {
-  int thread = threadIdx.x % 128, lane = thread % 32, odd = lane % 2;
-  int first = share() * BLOCKS * 64 + thread / 32 * 16 + lane / 4;
+/* The first row of the calling warp in a tile, and its buffers. */
+DEVICE int warp_row() { return share() * BLOCKS * 64 + (int)threadIdx.x % 128 / 32 * 16; }
+DEVICE row_buffer buffer_of(const ring &r, int number) {
+  return {r.memory + STAGES * STAGE_BYTES + (((int)threadIdx.x / 32 - 4) * BUFFERS + number) * BUFFER_BYTES};
+}
+
+/* For each row that the calling lane moves, the address of its 16 bytes of the first piece. @param first of the warp's first row
+ * @param width bytes of a row of the whole matrix */
+DEVICE void moved_rows(unsigned char *first, u32 width, unsigned char *(&to)[BLOCKS][4]) {
+#pragma unroll
+  for (int i = 0; i < BLOCKS * 4; i++) to[i / 4][i % 4] = first + (u64)(u32)(i / 4 * 64 + moved_row(i % 4)) * width + 16 * moved_chunk();
+}
+
+/* Writes the first columns and rows of the warp's sums in f32. */
+DEVICE void write_sums(const ring &r, const float (&sum)[BLOCKS][COLUMNS / 2], unsigned char *const (&to)[BLOCKS][4], int columns, int rows) {
+#pragma unroll
+  for (int c = 0; c < COLUMNS / 32; c++) {
+    if (c * 32 >= columns) break;
+#pragma unroll
+    for (int block = 0; block < BLOCKS; block++) {
+      row_buffer buffer = buffer_of(r, (c * BLOCKS + block) % BUFFERS);
+      put_sums(buffer, sum[block] + c * 16);
+      store_rows(buffer, to[block], c * 128, rows - block * 64);
+    }
+  }
+}
+
+/* Adds a bias of PIECE_COLUMNS columns, number c of a tile. */
+DEVICE void add_columns(const float *bias, int c, float (&sum)[BLOCKS][COLUMNS / 2]) {
+  float2 pairs[PIECE_COLUMNS / 8];
+#pragma unroll
+  for (int i = 0; i < PIECE_COLUMNS / 8; i++) pairs[i] = *(const float2 *)(bias + 8 * i + threadIdx.x % 4 * 2);
 #pragma unroll
   for (int block = 0; block < BLOCKS; block++)
 #pragma unroll
-    for (int half = 0; half < 2; half++)
-#pragma unroll
-      for (int j = 0; j < COLUMNS / 4; j += 4) {
-        /* A lane has two sums in each of two groups of 8 columns; neighbouring lanes exchange them, so that it has four of one. */
-        const float *lower = sum[block] + 2 * j + 2 * half, *upper = lower + 4;
-        float four[4], mine[2] = {odd ? upper[0] : lower[0], odd ? upper[1] : lower[1]};
-        float others[2] = {__shfl_xor_sync(0xFFFFFFFFu, odd ? lower[0] : upper[0], 1), __shfl_xor_sync(0xFFFFFFFFu, odd ? lower[1] : upper[1], 1)};
-#pragma unroll
-        for (int i = 0; i < 2; i++) four[i] = odd ? others[i] : mine[i], four[2 + i] = odd ? mine[i] : others[i];
-        write(first + block * 64 + half * 8, 4 * j + 8 * odd + lane % 4 / 2 * 4, four);
-      }
+    for (int i = 0; i < PIECE_COLUMNS / 4; i++) {
+      float *to = sum[block] + c * PIECE_COLUMNS / 2 + 2 * i;
+      to[0] += pairs[i / 2].x, to[1] += pairs[i / 2].y;
+    }
 }
 
 /* The convolution at stride 1 that computes the input gradient from dy, with the taps of w reversed. */
@@ -165,19 +186,21 @@ DEVICE conv mirrored(const conv &g) {
 
 DEVICE int pixels_of(const conv &g) { return g.n * g.out_h * g.out_w; }
 
-/* The first pixel of the patch of an output pixel. */
+/* An output pixel; its patch begins at (y - pad_y, x - pad_x). */
 struct spot {
   int n, y, x;
 };
 
 DEVICE spot spot_of(const conv &g, int pixel) {
   int line = pixel / g.out_w;
-  return {line / g.out_h, line % g.out_h - g.pad_y, pixel % g.out_w - g.pad_x};
+  return {line / g.out_h, line % g.out_h, pixel % g.out_w};
 }
 
-struct alignas(8) four_reals {
-  real part[4];
-};
+/* The pixel that is `by` after another; both numbers of pixels are given as spots. */
+DEVICE spot after(const conv &g, const spot &at, const spot &by) {
+  int x = at.x + by.x, y = at.y + by.y + (x >= g.out_w), n = at.n + by.n + (y >= g.out_h);
+  return {n, y >= g.out_h ? y - g.out_h : y, x >= g.out_w ? x - g.out_w : x};
+}
 
 /* Maps of the patches of an image: of its first channels, below part0, and of the rest. */
 struct images {
@@ -185,37 +208,96 @@ struct images {
   int part0;
 };
 
-/* Computes the sums of a convolution, loading x by patches of ROWS pixels and weights by load_weights(stage, tap, input channel,
- * first column), and calls write(pixel, output channel, offset in the output, four adjacent sums). */
-template <bool TRANSPOSED, class LoadWeights, class Write>
-DEVICE void convolve(const ring &r, const conv &g, const images &x, LoadWeights load_weights, Write write) {
-  int across = ceil_div(g.out, COLUMNS), pieces = g.in / STEP;
+/* What is added to the sums of a convolution, in this order; any of them may be 0. */
+struct addends {
+  const float *bias;    /* [Cout] */
+  const real *add;      /* [N, Cout] */
+  const real *residual; /* like y */
+};
+
+/* Computes y = scale (sums of a convolution + addends). x is loaded by patches of ROWS pixels, and weights by load_weights(stage, tap,
+ * input channel, first column). A warp writes pieces of 16 rows and PIECE_COLUMNS columns, those with the same columns in a row. */
+template <bool TRANSPOSED, class LoadWeights>
+DEVICE void convolve(const ring &r, const conv &g, const images &x, LoadWeights load_weights, real *y, const addends &more, float scale) {
+  static_assert(BLOCKS <= 2, "a warp has a lane for each of its rows");
+  constexpr int PIECES = BLOCKS * COLUMNS / PIECE_COLUMNS;
+  int across = ceil_div(g.out, COLUMNS), area = g.out_h * g.out_w, pixels = g.n * area;
   struct place {
     int pixel0, column0, steps;
   };
-  auto place_of = [&](int tile) -> place { return {tile / across * ROWS, tile % across * COLUMNS, g.kh * g.kw * pieces}; };
+  auto place_of = [&](int tile) -> place { return {tile / across * ROWS, tile % across * COLUMNS, g.kh * g.kw * (g.in / STEP)}; };
   auto load = [&](const place &p, int first) {
     spot from = spot_of(g, p.pixel0);
-    produce(r, first, p.steps, [&](int step, const stage &s) {
-      int tap = step / pieces, channel = step % pieces * STEP;
+    int tap = 0, tap_y = 0, tap_x = 0, channel = 0;
+    produce(r, first, p.steps, [&](const stage &s) {
       bool rest = channel >= x.part0;
-      load_patches(s.left, rest ? x.second : x.first, s.full, rest ? channel - x.part0 : channel, from.x, from.y, from.n, tap % g.kw, tap / g.kw);
+      load_patches(s.left, rest ? x.second : x.first, s.full, rest ? channel - x.part0 : channel, from.x - g.pad_x, from.y - g.pad_y, from.n,
+                   tap_x, tap_y);
       load_weights(s, tap, channel, p.column0);
+      if ((channel += STEP) < g.in) return;
+      channel = 0, tap++;
+      if (++tap_x == g.kw) tap_x = 0, tap_y++;
     });
   };
   auto make = [&](const place &p, int first) {
+    int lane = threadIdx.x % 32, row0 = p.pixel0 + warp_row(), width = g.out * (int)sizeof(real);
+    /* The rows of the first addend for the warp's rows, one in each lane. */
+    int mine = row0 + lane / 16 * 64 + lane % 16;
+    if (more.add) mine /= area;
+    /* Starts to copy the rows of an addend for a piece, if there is such a piece. */
+    auto begin = [&](const real *from, int row, int piece) {
+      int column = p.column0 + piece / BLOCKS * PIECE_COLUMNS, block = piece % BLOCKS;
+      const unsigned char *chunk = (const unsigned char *)(from + column) + 16 * moved_chunk();
+      row_buffer buffer = buffer_of(r, piece % BUFFERS);
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        u32 at = (u32)__shfl_sync(0xFFFFFFFFu, row, block * 16 + moved_row(i));
+        if (piece < PIECES && column < g.out && row0 + block * 64 + moved_row(i) < pixels)
+          copy_async(buffer.at(moved_row(i), moved_chunk()), chunk + (u64)at * (u32)width, true);
+      }
+      copy_async_commit();
+    };
+    const real *addend = more.add ? more.add : more.residual;
+    /* Two pieces are copied at any time, during the products too. */
+    if (addend)
+#pragma unroll
+      for (int piece = 0; piece < BUFFERS; piece++) begin(addend, mine, piece);
     float sum[BLOCKS][COLUMNS / 2];
     consume<false, TRANSPOSED>(r, first, p.steps, sum);
-    each_four(sum, [&](int row, int column, float(&four)[4]) {
-      int pixel = p.pixel0 + row, channel = p.column0 + column;
-      if (pixel < pixels_of(g) && channel < g.out) write(pixel, channel, (size_t)pixel * (size_t)g.out + channel, four);
-    });
+    unsigned char *to[BLOCKS][4];
+    moved_rows((unsigned char *)(y + p.column0) + (u64)(u32)row0 * (u32)width, (u32)width, to);
+#pragma unroll
+    for (int c = 0; c < COLUMNS / PIECE_COLUMNS; c++) {
+      int column = p.column0 + c * PIECE_COLUMNS;
+      if (column >= g.out) break;
+      if (more.bias) add_columns(more.bias + column, c, sum);
+#pragma unroll
+      for (int block = 0; block < BLOCKS; block++) {
+        int piece = c * BLOCKS + block;
+        float *some = sum[block] + c * PIECE_COLUMNS / 2;
+        row_buffer buffer = buffer_of(r, piece % BUFFERS);
+        if (addend) {
+          copy_async_wait<BUFFERS - 1>();
+          __syncwarp();
+          add_rows(buffer, some);
+        }
+        if (more.add && more.residual) {
+          begin(more.residual, row0 + lane / 16 * 64 + lane % 16, piece);
+          copy_async_wait<0>();
+          __syncwarp();
+          add_rows(buffer, some);
+        }
+        put_rows(buffer, some, scale);
+        store_rows(buffer, to[block], c * 128, pixels - row0 - block * 64);
+        if (addend) begin(addend, mine, piece + BUFFERS);
+      }
+    }
   };
-  each_tile(r, ceil_div(pixels_of(g), ROWS) * across, place_of, load, make);
+  each_tile(r, ceil_div(pixels, ROWS) * across, place_of, load, make);
 }
 
-/* y = scale (conv(x, w) + bias + add + residual); w [Cout, kh kw Cin] by boxes of COLUMNS rows; bias [Cout], add [N, Cout] and
- * residual may be 0. The last channels of the image, from number part0 on, are those of `second`. */
+/* y = scale (conv(x, w) + bias + add + residual); w [Cout, kh kw Cin] by boxes of COLUMNS rows; bias, add and residual may be 0. The
+ * last channels of the image, from number part0 on, are those of `second`. */
 HOPPER_KERNEL conv_hopper_forward(const __grid_constant__ tensor_map x, const __grid_constant__ tensor_map w, real *y, const float *bias,
                                   const real *add, const real *residual, const int *table, float scale,
                                   const __grid_constant__ tensor_map second, int part0) {
@@ -225,22 +307,7 @@ HOPPER_KERNEL conv_hopper_forward(const __grid_constant__ tensor_map x, const __
   auto load_weights = [&](const stage &s, int tap, int channel, int column0) {
     load_box(s.right, w, s.full, tap * g.in + channel, column0);
   };
-  convolve<false>(shared, g, {x, second, part0}, load_weights, [&](int pixel, int channel, size_t at, float(&four)[4]) {
-    if (bias) {
-      float4 more = *(const float4 *)(bias + channel);
-      four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
-    }
-    four_reals added, rest, result;
-    if (add) added = *(const four_reals *)(add + (size_t)(pixel / (g.out_h * g.out_w)) * (size_t)g.out + channel);
-    if (residual) rest = *(const four_reals *)(residual + at);
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      if (add) four[i] += added.part[i];
-      if (residual) four[i] += rest.part[i];
-      result.part[i] = scale * four[i];
-    }
-    *(four_reals *)(y + at) = result;
-  });
+  convolve<false>(shared, g, {x, second, part0}, load_weights, y, {bias, add, residual}, scale);
 }
 
 /* dx = scale times the sum over taps and output channels of dy w. The weights are read in their order, [Cout, kh kw Cin], by boxes
@@ -255,12 +322,7 @@ HOPPER_KERNEL conv_hopper_input_gradient(const __grid_constant__ tensor_map dy, 
 #pragma unroll
     for (int i = 0; i < COLUMNS / 64; i++) load_box(s.right + i * PIECE, w, s.full, column + i * 64, channel);
   };
-  convolve<true>(shared, g, {dy, dy, g.in}, load_weights, [&](int, int, size_t at, float(&four)[4]) {
-    four_reals result;
-#pragma unroll
-    for (int i = 0; i < 4; i++) result.part[i] = scale * four[i];
-    *(four_reals *)(dx + at) = result;
-  });
+  convolve<true>(shared, g, {dy, dy, g.in}, load_weights, dx, {0, 0, 0}, scale);
 }
 
 /* The arguments for several convolutions, from hopper_weight_gradients.ts. Each has two maps, of x by patches and of dy by boxes, both
@@ -305,25 +367,25 @@ HOPPER_KERNEL conv_hopper_weight_gradients(const __grid_constant__ tensor_maps<M
       if (channels[i] >= part0) channels[i] -= part0;
       taps[i] = tap / p.g.kw << 16 | tap % p.g.kw;
     }
-    produce(shared, first, p.steps, [&](int step, const stage &s) {
-      int pixel = (p.part * run + step) * STEP;
-      spot from = spot_of(p.g, pixel);
+    int pixel = p.part * run * STEP;
+    spot at = spot_of(p.g, pixel), by = spot_of(p.g, STEP);
+    produce(shared, first, p.steps, [&](const stage &s) {
 #pragma unroll
       for (int i = 0; i < ROWS / 64; i++) load_box(s.left + i * PIECE, dy, s.full, p.row0 + i * 64, pixel);
 #pragma unroll
       for (int i = 0; i < COLUMNS / 64; i++)
-        load_patches(s.right + i * PIECE, maps.of[images[i]], s.full, channels[i], from.x, from.y, from.n, taps[i] & 0xFFFF, taps[i] >> 16);
+        load_patches(s.right + i * PIECE, maps.of[images[i]], s.full, channels[i], at.x - p.g.pad_x, at.y - p.g.pad_y, at.n, taps[i] & 0xFFFF, taps[i] >> 16);
+      pixel += STEP, at = after(p.g, at, by);
     });
   };
   auto make = [&](const place &p, int first) {
     float sum[BLOCKS][COLUMNS / 2];
     consume<true, true>(shared, first, p.steps, sum);
-    float *to = address_in<float>(table.of + p.entry * WORDS) + (size_t)p.part * (size_t)p.g.out * (size_t)p.columns;
-    each_four(sum, [&](int row, int column, float(&four)[4]) {
-      int channel = p.row0 + row, at = p.column0 + column;
-      if (channel < p.g.out && at < p.columns)
-        *(float4 *)(to + (size_t)channel * (size_t)p.columns + at) = make_float4(four[0], four[1], four[2], four[3]);
-    });
+    int row0 = p.row0 + warp_row();
+    u64 before = ((u64)p.part * (u32)p.g.out + (u32)row0) * (u32)p.columns + (u32)p.column0;
+    unsigned char *to[BLOCKS][4];
+    moved_rows((unsigned char *)(address_in<float>(table.of + p.entry * WORDS) + before), (u32)p.columns * 4, to);
+    write_sums(shared, sum, to, p.columns - p.column0, p.g.out - row0);
   };
   each_tile(shared, tiles, place_of, load, make);
 }
@@ -354,8 +416,8 @@ DEVICE void multiply_matrices(const ring &r, const matrix_sizes &z, MapOf map_of
   };
   auto load = [&](const matrix_place &p, int first) {
     int left = p.batch * z.step_a * (LEFT_TRANSPOSED ? z.k : z.m), right = p.batch * z.step_b * (RIGHT_TRANSPOSED ? z.k : z.n);
-    produce(r, first, p.steps, [&](int step, const stage &s) {
-      int term = step % pieces * STEP, pair = p.entry * z.pairs + step / pieces;
+    int term = 0, pair = p.entry * z.pairs;
+    produce(r, first, p.steps, [&](const stage &s) {
       const tensor_map &a = map_of(2 * pair), &b = map_of(2 * pair + 1);
       if (LEFT_TRANSPOSED)
 #pragma unroll
@@ -365,6 +427,7 @@ DEVICE void multiply_matrices(const ring &r, const matrix_sizes &z, MapOf map_of
 #pragma unroll
         for (int i = 0; i < COLUMNS / 64; i++) load_box(s.right + i * PIECE, b, s.full, p.column0 + i * 64, right + term);
       else load_box(s.right, b, s.full, term, right + p.column0);
+      if ((term += STEP) == z.k) term = 0, pair++;
     });
   };
   auto make = [&](const matrix_place &p, int first) {
@@ -376,22 +439,27 @@ DEVICE void multiply_matrices(const ring &r, const matrix_sizes &z, MapOf map_of
 }
 
 /* Writes the sums of a tile to c [batches, m, n], as f32 if it is wide; bias [n] may be 0. */
-DEVICE void write_matrix(const matrix_sizes &z, const matrix_place &p, const float (&sum)[BLOCKS][COLUMNS / 2], void *c, const float *bias, bool wide) {
-  each_four(sum, [&](int row, int column, float(&four)[4]) {
-    if (p.row0 + row >= z.m || p.column0 + column >= z.n) return;
-    size_t at = ((size_t)p.batch * (size_t)z.m + (size_t)(p.row0 + row)) * (size_t)z.n + (size_t)(p.column0 + column);
-    if (bias) {
-      float4 more = *(const float4 *)(bias + p.column0 + column);
-      four[0] += more.x, four[1] += more.y, four[2] += more.z, four[3] += more.w;
-    }
-    if (wide) *(float4 *)((float *)c + at) = make_float4(four[0], four[1], four[2], four[3]);
-    else {
-      four_reals result;
+DEVICE void write_matrix(const ring &r, const matrix_sizes &z, const matrix_place &p, float (&sum)[BLOCKS][COLUMNS / 2], void *c, const float *bias,
+                         bool wide) {
+  int row0 = p.row0 + warp_row(), rows = z.m - row0, columns = z.n - p.column0;
+  u32 size = wide ? sizeof(float) : sizeof(real);
+  unsigned char *to[BLOCKS][4];
+  moved_rows((unsigned char *)c + (((u64)p.batch * (u32)z.m + (u32)row0) * (u32)z.n + (u32)p.column0) * size, (u32)z.n * size, to);
+  if (bias)
 #pragma unroll
-      for (int i = 0; i < 4; i++) result.part[i] = four[i];
-      *(four_reals *)((real *)c + at) = result;
+    for (int i = 0; i < COLUMNS / PIECE_COLUMNS; i++)
+      if (i * PIECE_COLUMNS < columns) add_columns(bias + p.column0 + i * PIECE_COLUMNS, i, sum);
+  if (wide) return write_sums(r, sum, to, columns, rows);
+#pragma unroll
+  for (int i = 0; i < COLUMNS / PIECE_COLUMNS; i++) {
+    if (i * PIECE_COLUMNS >= columns) break;
+#pragma unroll
+    for (int block = 0; block < BLOCKS; block++) {
+      row_buffer buffer = buffer_of(r, (i * BLOCKS + block) % BUFFERS);
+      put_rows(buffer, sum[block] + i * PIECE_COLUMNS / 2, 1.0f);
+      store_rows(buffer, to[block], i * 128, rows - block * 64);
     }
-  });
+  }
 }
 
 /* c_e = sum over pairs of a b + bias_e for each entry e, whose words are the addresses of c and of bias, which may be 0. wide: c is f32. */
@@ -404,9 +472,9 @@ DEVICE void write_matrix(const matrix_sizes &z, const matrix_place &p, const flo
   matrix_sizes z = {entries, pairs, batches, m, k, n, step_a, step_b};                                                 \
   multiply_matrices<left, right>(                                                                                      \
       shared, z, [&](int i) -> const tensor_map & { return maps.of[i]; },                                              \
-      [&](const matrix_place &p, const float(&sum)[BLOCKS][COLUMNS / 2]) {                                             \
+      [&](const matrix_place &p, float(&sum)[BLOCKS][COLUMNS / 2]) {                                                   \
         const u32 *e = table.of + 4 * p.entry;                                                                         \
-        write_matrix(z, p, sum, address_in<void>(e), address_in<const float>(e + 2), wide != 0);                       \
+        write_matrix(shared, z, p, sum, address_in<void>(e), address_in<const float>(e + 2), wide != 0);               \
       })
 
 /* a [m, k], b [k, n] */
@@ -470,7 +538,7 @@ HOPPER_KERNEL conv_hopper_probabilities(const __grid_constant__ tensor_map q, co
           float share = 1.0f / quad_sum(total);
           each_pair(half, n, [&](int i, int) { own[i] *= share, own[i + 1] *= share; });
         }
-        write_matrix(z, p, sum, probabilities, 0, false);
+        write_matrix(shared, z, p, sum, probabilities, 0, false);
       });
 }
 
@@ -504,6 +572,6 @@ HOPPER_KERNEL conv_hopper_slopes(const __grid_constant__ tensor_map dy, const __
             own[i] = scale * two.part[0] * (own[i] - mean), own[i + 1] = scale * two.part[1] * (own[i + 1] - mean);
           });
         }
-        write_matrix(z, p, sum, slopes, 0, false);
+        write_matrix(shared, z, p, sum, slopes, 0, false);
       });
 }

@@ -25,10 +25,10 @@ import {
 export const STEP = 64;
 /**
  * The grid: one persistent block per multiprocessor, which computes one tile after another with three warpgroups. Its
- * shared memory holds the ring of stages, which is aligned to 1024 bytes (hopper.cu).
+ * shared memory holds the ring of stages, which is aligned to 1024 bytes, and buffers of rows (hopper.cu).
  */
 export const hopperGridOf = ({ workers }: Device, tiles: number) =>
-  ({ grid: [Math.min(tiles, workers)], block: [384], shared: 193 * 1024 }) as const;
+  ({ grid: [Math.min(tiles, workers)], block: [384], shared: 225 * 1024 }) as const;
 /** How far a patch may extend beyond the image: tensor maps store it in 8 bits. */
 const MOST_REACH = 127;
 /**

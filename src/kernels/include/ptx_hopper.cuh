@@ -74,6 +74,15 @@ static __device__ __forceinline__ void load_patches(void *shared, const tensor_m
       : "memory");
 }
 
+/* ---------------------------------------------------------------- matrices
+ * Stores four 8x8 matrices of 16-bit elements, the reverse of load_matrices (ptx.cuh). The whole warp must call it.
+ */
+static __device__ __forceinline__ void store_matrices(void *row, const unsigned (&in)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)), "r"(in[0]), "r"(in[1]),
+               "r"(in[2]), "r"(in[3])
+               : "memory");
+}
+
 /* ---------------------------------------------------------------- registers of a warpgroup */
 template <int REGISTERS> static __device__ __forceinline__ void registers_give() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
 template <int REGISTERS> static __device__ __forceinline__ void registers_take() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS)); }
