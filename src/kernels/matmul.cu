@@ -14,12 +14,7 @@ DEVICE void multiply_batch(shared_tiles shared, Left left, Right right, const fl
   size_t to = ((size_t)blockIdx.y * batches + batch) * (size_t)m * (size_t)n;
   int begin = (int)blockIdx.y * run;
   tile_product(shared, first_row(block, n), first_column(block, n), m, n, begin, min(k, begin + run), left, right,
-               [&](int row, int column, float sum) {
-                 size_t at = to + (size_t)row * (size_t)n + column;
-                 if (bias) sum += bias[column];
-                 if (wide) ((float *)c)[at] = sum;
-                 else ((real *)c)[at] = sum;
-               });
+               {element_of(c, wide, to), n, wide != 0, bias});
 }
 
 #define ARGUMENTS                                                                                                         \

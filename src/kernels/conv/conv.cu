@@ -77,13 +77,8 @@ KERNEL __launch_bounds__(TILE_THREADS) conv_forward(const real *x, const real *w
   conv g = conv_of(table);
   int terms = g.kh * g.kw * g.in, pixels = g.out_h * g.out_w;
   tile_product(shared, first_row(blockIdx.x, g.out), first_column(blockIdx.x, g.out), g.n * pixels, g.out, 0, terms,
-               patches{{x, second, part0, g.in - part0}, g, (chunked & 1) != 0}, row_major{w, terms, (chunked & 2) != 0}, [&](int pixel, int channel, float sum) {
-                 size_t at = (size_t)pixel * (size_t)g.out + channel;
-                 if (bias) sum += bias[channel];
-                 if (add) sum += add[(size_t)(pixel / pixels) * (size_t)g.out + channel];
-                 if (residual) sum += residual[at];
-                 y[at] = scale * sum;
-               });
+               patches{{x, second, part0, g.in - part0}, g, (chunked & 1) != 0}, row_major{w, terms, (chunked & 2) != 0},
+               {y, g.out, false, bias, add, pixels, residual, scale});
 }
 
 /* dx = scale times the sum over taps and output channels of dy w */
@@ -93,7 +88,7 @@ KERNEL __launch_bounds__(TILE_THREADS) conv_input_gradient(const real *dy, const
   conv g = conv_of(table);
   tile_product(shared, first_row(blockIdx.x, g.in), first_column(blockIdx.x, g.in), g.n * g.h * g.w, g.in, 0,
                g.kh * g.kw * g.out, upstream{dy, g, (chunked & 1) != 0}, weights_by_input{w, g, (chunked & 2) != 0},
-               [&](int pixel, int channel, float sum) { dx[(size_t)pixel * (size_t)g.in + channel] = scale * sum; });
+               {dx, g.in, false, 0, 0, 1, 0, scale});
 }
 
 /* partials [parts][Cout, kh, kw, Cin]: each part sums one run of `run` output pixels */
@@ -105,5 +100,5 @@ KERNEL __launch_bounds__(TILE_THREADS) conv_weight_gradient(const real *x, const
   float *to = partials + (size_t)blockIdx.y * (size_t)g.out * (size_t)terms;
   tile_product(shared, first_row(blockIdx.x, terms), first_column(blockIdx.x, terms), g.out, terms, begin,
                min(pixels, begin + run), column_major{dy, g.out, (chunked & 1) != 0}, patches_by_pixel{{x, second, part0, g.in - part0}, g, (chunked & 2) != 0},
-               [&](int channel, int term, float sum) { to[(size_t)channel * (size_t)terms + term] = sum; });
+               {to, terms, true});
 }

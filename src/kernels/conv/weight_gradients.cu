@@ -23,5 +23,5 @@ KERNEL __launch_bounds__(TILE_THREADS) conv_weight_gradients(const __grid_consta
   tile_product(shared, first_row(block, terms), first_column(block, terms), g.out, terms, begin, min(pixels, begin + run),
                column_major{address_in<const real>(e + 2), g.out, (chunked & 1) != 0},
                patches_by_pixel{{address_in<const real>(e), address_in<const real>(e + 8), part0, g.in - part0}, g, (chunked & 2) != 0},
-               [&](int channel, int term, float sum) { to[(size_t)channel * (size_t)terms + term] = sum; });
+               {to, terms, true});
 }

@@ -8,7 +8,7 @@
 #ifndef RECTIFLOW_PRODUCT_CUH
 #define RECTIFLOW_PRODUCT_CUH
 
-#include "storage.cuh"
+#include "output.cuh"
 
 /* Row-major [rows, terms]. */
 struct row_major {

@@ -4,6 +4,8 @@
 #ifndef RECTIFLOW_TENSOR_TILE_CUH
 #define RECTIFLOW_TENSOR_TILE_CUH
 
+#include "row_buffer.cuh"
+
 #define TILE_THREADS (TILE * 2)
 #define STAGES 3
 
@@ -92,11 +94,44 @@ DEVICE void multiply(float (&sum)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 #endif
 }
 
-/* Computes the tile of C at (row0, column0) over terms [begin, end) and calls write(row, column, sum). The whole block must call
- * it. */
-template <class Left, class Right, class Write>
+/* Writes the rows in a buffer: 16 from row0 on, and 32 columns from column0 on. */
+DEVICE void write_rows(const row_buffer &buffer, int row0, int rows, int column0, const output &c) {
+  int lane = threadIdx.x % 32;
+  if (!c.chunked()) {
+    int column = column0 + lane;
+#pragma unroll 1
+    for (int i = 0; i < 16 && row0 + i < rows; i++) {
+      if (column >= c.columns) break;
+      several<float, 1> bias;
+      addends<1> more;
+      c.load(bias, column), c.load(more, row0 + i, column);
+      c.store(row0 + i, column, *(const several<float, 1> *)(buffer.at(i, lane / 4) + lane % 4 * 4), bias, more);
+    }
+    return;
+  }
+  /* A lane has eight columns of two rows. */
+  int row = row0 + lane / 4, column = column0 + lane % 4 * 8;
+  if (column >= c.columns) return;
+  several<float, 8> bias;
+  c.load(bias, column);
+  addends<8> more[2];
+#pragma unroll
+  for (int i = 0; i < 2; i++)
+    if (row + 8 * i < rows) c.load(more[i], row + 8 * i, column);
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    several<float, 8> sum;
+#pragma unroll
+    for (int half = 0; half < 2; half++)
+      ((several<float, 4> *)&sum)[half] = *(const several<float, 4> *)buffer.at(lane / 4 + 8 * i, lane % 4 * 2 + half);
+    if (row + 8 * i < rows) c.store(row + 8 * i, column, sum, bias, more[i]);
+  }
+}
+
+/* Computes the tile of C at (row0, column0) over terms [begin, end) and writes it to C. The whole block must call it. */
+template <class Left, class Right>
 DEVICE void tile_product(shared_tiles shared, int row0, int column0, int rows, int columns, int begin, int end,
-                         const Left &left, const Right &right, Write write) {
+                         const Left &left, const Right &right, const output &c) {
   constexpr int across = TILE / WARP_COLUMNS;
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int warp_row = warp / across * WARP_ROWS, warp_column = warp % across * WARP_COLUMNS;
@@ -133,16 +168,17 @@ DEVICE void tile_product(shared_tiles shared, int row0, int column0, int rows, i
     }
   }
 
+  /* The memory of the stages is reused once all warps have read the last of them. */
+  __syncthreads();
+  row_buffer buffer = {shared + warp * BUFFER_BYTES};
+  int first = row0 + warp_row, column = column0 + warp_column;
 #pragma unroll
-  for (int i = 0; i < WARP_ROWS / 16; i++)
-#pragma unroll
-    for (int j = 0; j < WARP_COLUMNS / 8; j++)
-#pragma unroll
-      for (int e = 0; e < 4; e++) {
-        int row = row0 + warp_row + i * 16 + lane / 4 + e / 2 * 8;
-        int column = column0 + warp_column + j * 8 + lane % 4 * 2 + e % 2;
-        if (row < rows && column < columns) write(row, column, sum[i][j][e]);
-      }
+  for (int i = 0; i < WARP_ROWS / 16; i++) {
+    put_sums(buffer, sum[i][0]);
+    __syncwarp();
+    write_rows(buffer, first + i * 16, rows, column, c);
+    __syncwarp();
+  }
 }
 
 #endif

@@ -19,11 +19,10 @@ template <class Operand> DEVICE float element(const Operand &of, int row, int te
   return at ? (float)*at : 0.0f;
 }
 
-/* Computes the tile of C at (row0, column0) over terms [begin, end) and calls write(row, column, sum). The whole block must call
- * it. */
-template <class Left, class Right, class Write>
+/* Computes the tile of C at (row0, column0) over terms [begin, end) and writes it to C. The whole block must call it. */
+template <class Left, class Right>
 DEVICE void tile_product(shared_tiles shared, int row0, int column0, int rows, int columns, int begin, int end, const Left &left,
-                         const Right &right, Write write) {
+                         const Right &right, const output &c) {
   int thread = threadIdx.x, tx = thread % TILE, ty = thread / TILE;
   float sum[TILE_ROWS] = {};
   for (int first = begin; first < end; first += TILE) {
@@ -44,7 +43,12 @@ DEVICE void tile_product(shared_tiles shared, int row0, int column0, int rows, i
 #pragma unroll
   for (int r = 0; r < TILE_ROWS; r++) {
     int row = row0 + ty + r * (TILE / TILE_ROWS);
-    if (row < rows) write(row, column0 + tx, sum[r]);
+    if (row < rows) {
+      several<float, 1> bias;
+      addends<1> more;
+      c.load(bias, column0 + tx), c.load(more, row, column0 + tx);
+      c.store<1>(row, column0 + tx, {sum[r]}, bias, more);
+    }
   }
 }
 

@@ -57,9 +57,5 @@ KERNEL __launch_bounds__(TILE_THREADS) joined_product(const __grid_constant__ wo
   const real *any = address_in<const real>(table.of);
   tile_product(shared, first_row(blockIdx.x, n), first_column(blockIdx.x, n), m, n, begin, min(k, begin + run),
                joined_rows{any, table.of, pairs, (chunked & 1) != 0},
-               joined_columns{any, table.of, pairs, n, (chunked & 2) != 0}, [&](int row, int column, float sum) {
-                 size_t at = to + (size_t)row * (size_t)n + column;
-                 if (wide) ((float *)c)[at] = sum;
-                 else ((real *)c)[at] = sum;
-               });
+               joined_columns{any, table.of, pairs, n, (chunked & 2) != 0}, {element_of(c, wide, to), n, wide != 0});
 }

@@ -13,11 +13,8 @@ KERNEL __launch_bounds__(TILE_THREADS) linears_forward(const __grid_constant__ w
   int which = 0;
   while (which + 1 < entries && table.of[(which + 1) * WORDS + FIRST] <= blockIdx.x) which++;
   const u32 *e = table.of + which * WORDS;
-  const float *bias = address_in<const float>(e + 2);
-  real *y = address_in<real>(e + 4);
   int n = (int)e[6];
   u32 block = blockIdx.x - e[FIRST];
   tile_product(shared, first_row(block, n), first_column(block, n), m, n, 0, k, row_major{x, k, (chunked & 1) != 0},
-               row_major{address_in<const real>(e), k, (chunked & 2) != 0},
-               [&](int row, int column, float sum) { y[(size_t)row * (size_t)n + column] = sum + bias[column]; });
+               row_major{address_in<const real>(e), k, (chunked & 2) != 0}, {address_in<void>(e + 4), n, false, address_in<const float>(e + 2)});
 }
