@@ -20,8 +20,8 @@ export interface PartFacts {
   /** Instructions of the longest path through it; inner loops and called subroutines are not counted. */
   instructions: number;
   /**
-   * The same for paths without operands that only some calls have: loads of 8 bytes in a part with products, loads in a
-   * branch in a part that loads and stores 16 bytes.
+   * The same for paths without operands that only some calls have: rows that are copied to shared memory in a part with
+   * products of warpgroups, loads in a branch in a part that loads and stores 16 bytes.
    */
   plain?: number;
   /** Accesses to global memory. */
@@ -32,6 +32,12 @@ export interface PartFacts {
    * loads and 1 wait are 4 loads at once.
    */
   waits: Widths;
+  /**
+   * Asynchronous copies to shared memory, and how often the path waits for those that it began. Copies that begin before
+   * products of warpgroups have arrived after them.
+   */
+  copies?: number;
+  copyWaits?: number;
   /** Divisions of integers, of doubles, and those of floats that are rounded to nearest. */
   divisions: number;
   /** Products of matrices: HMMA and HGMMA. */
@@ -228,6 +234,30 @@ function waitsOf(code: readonly Instruction[]): Widths {
   return waits;
 }
 
+/** How often code waits for asynchronous copies that it began. They are waited for in groups, of which the latest may be pending. */
+function copyWaitsOf(code: readonly Instruction[]): number {
+  let waits = 0;
+  let begun = false;
+  let groups: boolean[] = [];
+  for (const { opcode, operands } of code) {
+    if (opcode.startsWith('LDGSTS')) begun = true;
+    if (opcode.startsWith('LDGDEPBAR')) {
+      groups.push(begun);
+      begun = false;
+    }
+    if (opcode.startsWith('HGMMA')) {
+      begun = false;
+      groups = groups.map(() => false);
+    }
+    if (!opcode.startsWith('DEPBAR.LE')) continue;
+    const pending = Number(operands.match(/SB0, 0x([0-9a-f]+)/)?.[1] ?? Number.NaN);
+    if (Number.isNaN(pending)) continue;
+    const awaited = groups.splice(0, Math.max(0, groups.length - pending));
+    if (awaited.includes(true)) waits++;
+  }
+  return waits;
+}
+
 const registersOf = (operands: string) => [...operands.matchAll(/\bR(\d+)/g)].map(([, number]) => Number(number));
 
 /** A division of integers begins with a reciprocal, one of floats with a check, one of doubles with its upper half. */
@@ -251,14 +281,17 @@ function factsOf(code: readonly Instruction[]): CodeFacts {
     const loads = widthsOf(own, 'LDG');
     const products = own.filter(({ opcode }) => /^HG?MMA/.test(opcode)).length;
     const stores = widthsOf(own, 'STG');
-    const isOptional =
-      products > 0 ? loads[8] !== undefined : index >= 0 && loads[16] !== undefined && stores[16] !== undefined;
+    const copies = own.filter(({ opcode }) => opcode.startsWith('LDGSTS')).length;
+    const onWarpgroups = own.some(({ opcode }) => opcode.startsWith('HGMMA'));
+    const isOptional = onWarpgroups
+      ? copies > 0
+      : products === 0 && index >= 0 && loads[16] !== undefined && stores[16] !== undefined;
     const last = [...members].filter((b) => blocks[b].next.includes(start));
     // A block that every iteration executes has no optional load.
     const always = (b: number) => last.length > 0 && last.every((latch) => dominators[latch].has(b));
     const optional = (b: number) =>
-      codeOf([b]).some(
-        ({ opcode }) => opcode.startsWith('LDG.') && (products > 0 ? bytesOf(opcode) === 8 : !always(b)),
+      codeOf([b]).some(({ opcode }) =>
+        onWarpgroups ? /^LDGSTS|^LDSM/.test(opcode) : opcode.startsWith('LDG.') && !always(b),
       );
     const without = new Set([...members].filter((b) => b === start || !optional(b)));
     const plain = longestPath(blocks, start, without, inner).length;
@@ -268,6 +301,7 @@ function factsOf(code: readonly Instruction[]): CodeFacts {
       loads,
       stores,
       waits: waitsOf(codeOf(path)),
+      ...(copies > 0 && { copies, copyWaits: copyWaitsOf(codeOf(path)) }),
       divisions: own.filter(isDivision).length,
       products,
     };

@@ -1,6 +1,7 @@
 // What the machine code of hot kernels must keep to, checked on their facts (code_facts.ts): norms whose loops move 16 bytes, do not
-// divide and execute few instructions, no local memory, and consumers of convolutions within their registers.
-import type { CodeFacts, LoopFacts } from './code_facts.ts';
+// divide and execute few instructions, products that load and store wide and many at a time when they write their sums, no
+// local memory, and consumers of convolutions within their registers.
+import type { CodeFacts, LoopFacts, PartFacts, Widths } from './code_facts.ts';
 import { perElement } from './gpu/norm_work.ts';
 
 /** The loops over pixels of a norm: those that move data in bulk. */
@@ -13,6 +14,8 @@ const limits: Record<string, number> = {
   group_norm_slices_backward_plain: 36,
   group_norm_slices_backward_masked: 45,
 };
+
+const totalOf = (widths: Widths) => Object.values(widths).reduce((sum, count) => sum + count, 0);
 
 /** What is wrong with a kernel's machine code, in words; empty if nothing is. */
 export function faultsOf(name: string, facts: CodeFacts): string[] {
@@ -31,11 +34,30 @@ export function faultsOf(name: string, facts: CodeFacts): string[] {
     const each = most === undefined ? 0 : perElement(name, facts, 2);
     if (each > most) faults.push(`${each.toFixed(1)} instructions per element instead of ${most}`);
   }
+  const epilogue = epilogueOf(facts);
+  if (epilogue) faults.push(...epilogueFaults(epilogue));
+  // The outer loops of a convolution on warpgroups go over tiles.
+  if (name.startsWith('conv_hopper') && facts.loops.some(({ parent, divisions }) => parent >= 0 && divisions > 0))
+    faults.push('divisions in inner loops');
   return faults;
 }
 
-/** Loads of the epilogue of a convolution that are waited for one by one. */
-export function serialLoads({ loops }: CodeFacts): number {
-  const [tile] = loops.filter(({ products, stores }) => products > 0 && Object.keys(stores).length > 0);
-  return Object.values(tile?.waits ?? {}).reduce((sum, count) => sum + count, 0);
+/** The part of a product in which it writes its sums: the loop over tiles, or what follows the loop over terms. */
+function epilogueOf({ loops, ...kernel }: CodeFacts): PartFacts | undefined {
+  const writes = ({ stores }: PartFacts) => totalOf(stores) > 0;
+  const tiles = loops.find((loop) => loop.products > 0 && writes(loop));
+  return tiles ?? (loops.some(({ products }) => products > 0) && writes(kernel) ? kernel : undefined);
+}
+
+/** How often the longest path waits for what it loads or copies. */
+export const waitsOf = ({ waits, copyWaits = 0 }: PartFacts) => totalOf(waits) + copyWaits;
+
+function epilogueFaults(epilogue: PartFacts): string[] {
+  const { loads, copies = 0, stores } = epilogue;
+  const faults: string[] = [];
+  if (loads[2] || loads[1] || Object.keys(stores).some((bytes) => Number(bytes) < 8))
+    faults.push('narrow loads or stores where sums are written');
+  if (waitsOf(epilogue) > Math.max(2, (totalOf(loads) + copies) / 4))
+    faults.push('loads one after the other where sums are written');
+  return faults;
 }

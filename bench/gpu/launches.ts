@@ -263,11 +263,11 @@ function ofMma(node: PlannedNode, tables: Tables, statics: StaticFacts): Launch 
   const steps = Math.ceil(mma.terms / MMA_STEP);
   const chunked = [(mma.chunked & 1) !== 0, (mma.chunked & 2) !== 0] as const;
   const { latency, multiprocessors } = hopperModel;
-  // Outside of the loops only the epilogue loads from global memory: the bias, and addends of two bytes.
-  const { 2: addends = 0, ...biases } = facts.waits;
+  // Outside of the loops only the epilogue loads 16 bytes from global memory: the bias and addends of adjacent sums at once.
+  const { 16: addends = 0, ...others } = facts.waits;
   const loops = executed({ ...facts, waits: {} }, mmaTrips({ steps, chunked, search: mma.search }), latency.l2);
-  const epilogue = Object.values(biases).reduce((sum, count) => sum + count, 0) * latency.l1;
-  const waiting = latency.memory + loops.waiting + epilogue + (mma.residual ? addends * latency.memory : 0);
+  const epilogue = Object.values(others).reduce((sum, count) => sum + count, 0) * latency.l1;
+  const waiting = latency.memory + loops.waiting + epilogue + addends * (mma.residual ? latency.memory : latency.l1);
   const edge = threads / 2;
   const operations = Math.ceil(blocks / multiprocessors) * 2 * edge * edge * steps * MMA_STEP;
   return {
@@ -304,7 +304,7 @@ interface HopperTiles {
   most: number;
   mostSteps: number;
   steps: number;
-  /** Whether the epilogue loads a bias; addends with 8 bytes for four sums. */
+  /** Whether the epilogue has that addend. */
   bias: boolean;
   add: boolean;
   residual: boolean;
@@ -402,12 +402,14 @@ function ofHopper(node: PlannedNode, tables: Tables, statics: StaticFacts): Laun
   const perTile = plain + ((full - plain) * addends) / 2;
   // If warpgroups take turns, one of the two makes a tile.
   const warps = tile.together === 1 ? CONSUMERS / 2 : CONSUMERS;
-  const { 4: pairs = 0, 8: optional = 0, 16: biases = 0 } = outer.waits;
+  // Copies that did not begin before the products; the longest path has those of both addends.
+  const { copyWaits = 0, waits: loads } = outer;
+  const { 4: pairs = 0, 8: biases = 0 } = loads;
   const waits =
     (found.bias ? biases * latency.l1 : 0) +
     (found.probabilities ? (pairs / 2) * (latency.memory + latency.l1) : 0) +
-    (found.add ? (optional / 2) * latency.l1 : 0) +
-    (found.residual ? (optional / 2) * latency.memory : 0);
+    (found.add ? (copyWaits / 2) * latency.l2 : 0) +
+    (found.residual ? (copyWaits / 2) * latency.memory : 0);
   return {
     kernel: node.name,
     work: {

@@ -161,6 +161,8 @@ export function mmaTrips({ steps, chunked, search = 0 }: MmaLoops): Trips {
   const trips: Trips = (loop, index, loops) => {
     if (loop.products > 0) return steps;
     const parent = loops[loop.parent];
+    // The loop over rows serves only columns that are not a multiple of 8.
+    if (!parent && totalOf(loop.stores) > 0) return 0;
     if (!parent) return loops.some((other) => other.parent === index) ? AHEAD : search;
     const around = trips(parent, loop.parent, loops);
     if (totalOf(loop.loads) === 0) return around * search;

@@ -69,7 +69,7 @@ test('knows the path without optional operands, and the registers after setmaxnr
       'USETMAXREG.TRY_ALLOC.CTAPOOL 0xe8', // 0x00
       'HGMMA.64x128x16.F32.BF16 R24, gdesc[UR4]', // 0x10: the loop
       '@!P0 BRA 0x50', // 0x20
-      'LDG.E.64 R8, desc[UR4][R2.64]', // 0x30
+      'LDGSTS.E.BYPASS.128 [R8], desc[UR4][R2.64]', // 0x30
       'FADD R170, R8, R9', // 0x40
       'STG.E.64 desc[UR4][R2.64], R8', // 0x50
       '@P1 BRA 0x10', // 0x60
@@ -78,4 +78,16 @@ test('knows the path without optional operands, and the registers after setmaxnr
   );
   expect(k.loops[0]).toMatchObject({ instructions: 6, plain: 4, products: 1 });
   expect(k.limits).toEqual([{ limit: 232, used: 171 }]);
+});
+
+test('counts waits for asynchronous copies by groups, but not for those that began before products of warpgroups', () => {
+  const copy = 'LDGSTS.E.BYPASS.128 [R8], desc[UR4][R2.64]';
+  const group = 'LDGDEPBAR';
+  const wait = (pending: number) => `DEPBAR.LE SB0, 0x${pending}`;
+  const of = (...code: string[]) => codeFacts(listing('k', [...code, 'EXIT'])).k;
+  expect(of(copy, group, wait(0), copy, group, wait(0))).toMatchObject({ copies: 2, copyWaits: 2 });
+  expect(of(copy, group, copy, group, wait(1), wait(0))).toMatchObject({ copies: 2, copyWaits: 2 });
+  expect(of(copy, copy, group, group, wait(1), wait(0))).toMatchObject({ copies: 2, copyWaits: 1 });
+  expect(of(copy, group, 'HGMMA.64x128x16.F32.BF16 R24, gdesc[UR4]', wait(0))).toMatchObject({ copyWaits: 0 });
+  expect(of('FADD R0, R0, R4')).not.toHaveProperty('copies');
 });
