@@ -243,12 +243,13 @@ describe('the convolution', () => {
         return address;
       };
       const [image, weights, y] = [x, w, exact.map(() => 0)].map(place);
+      const patches = maps.patches(image, [1, height, width, channels], [0, 0], [0, 0], rows);
       const operands = [
-        maps.patches(image, [1, height, width, channels], [0, 0], [0, 0], rows),
+        patches,
         maps.rows(weights, [outputs, channels], columns),
         ...[y, 0, 0, 0],
         device.table(toTable(convShapeOf([1, height, width, channels], [outputs, 1, 1, channels]))),
-        1,
+        ...[1, patches, channels],
       ];
       const launchGrid = { grid: [1] as const, block: [384] as const, shared: 225 * 1024 };
       device.load(module).conv_hopper_forward(launchGrid, ...operands);

@@ -92,7 +92,7 @@ KERNEL __launch_bounds__(TILE_THREADS) conv_input_gradient(const real *dy, const
 }
 
 /* partials [parts][Cout, kh, kw, Cin]: each part sums one run of `run` output pixels */
-KERNEL __launch_bounds__(TILE_THREADS) conv_weight_gradient(const real *x, const real *dy, float *partials, const int *table,
+KERNEL __launch_bounds__(TILE_THREADS, 1) conv_weight_gradient(const real *x, const real *dy, float *partials, const int *table,
                                                             int run, int chunked, const real *second, int part0) {
   SHARED_TILES(shared);
   conv g = conv_of(table);
