@@ -112,7 +112,7 @@ function markPureCalls() {
 }
 
 /**
- * Imports each module x.js that has an x.browser.js beside it by the name #host/x, which the package's `imports` resolve to
+ * Imports each module x.js that has an x.browser.js next to it by the name #host/x, which the package's `imports` resolve to
  * either of them, by whether a program is bundled for browsers. Entry points are chosen by the package's `exports`.
  */
 function nameHostModules() {

@@ -59,12 +59,12 @@ describe('a link to a file', () => {
 });
 
 it.each<[columns: number | undefined, lines: string[]]>([
-  [42, ['ok  name  a text that is long and goes on', '          below itself']],
-  [undefined, ['ok  name  a text that is long and goes on below itself']],
+  [42, ['ok  name  a text that is long and ends', '          below itself']],
+  [undefined, ['ok  name  a text that is long and ends below itself']],
 ])('a text after its name, with %s columns', (columns, lines) => {
   environment({ TERM: 'xterm' });
   using _terminal = fakeTerminal(process.stdout, columns);
-  expect(hanging('ok  name  ', 'a text that is long and goes on below itself')).toEqual(lines);
+  expect(hanging('ok  name  ', 'a text that is long and ends below itself')).toEqual(lines);
 });
 
 it.each<[values: Record<string, string>, drawn: boolean]>([

@@ -62,8 +62,8 @@ it('an installation has at most 3 packages and 10 MB', () => {
 
 it('its code imports koffi, what the program installs itself, and nothing else', () => {
   const imported = new Set<string>();
+  // The package's own `imports` resolve names that begin with #.
   for (const { path } of packed.files.filter((file) => /\.(js|mjs|d\.ts)$/.test(file.path)))
-    // The package's own `imports` resolve names that begin with #.
     for (const { fileName } of ts.preProcessFile(textOf(path), true, true).importedFiles)
       if (!/^(\.|node:|#)| /.test(fileName) && !builtinModules.includes(fileName)) imported.add(fileName);
   // Peer dependencies, and the package itself in the type imports of configs/.
