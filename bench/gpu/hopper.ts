@@ -13,7 +13,7 @@ import { sum } from '../../src/kernels/reduce.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
-import type { Pass } from './launches.ts';
+import type { Pass } from './layer_parts.ts';
 import type { ItemResult } from './results_file.ts';
 
 export interface HopperCheck {

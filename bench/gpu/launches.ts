@@ -1,34 +1,29 @@
 // The kernels of a planned training step: what each launch computes, by layer and pass, and the work that it is for a card. Every kernel of
 // the step is here; one that is not known is an error.
-import {
-  ENTRY_WORDS,
-  hopperBuilds,
-  MOST_TOGETHER,
-  PRODUCT_WORDS,
-  type Tile,
-  tilesOf,
-} from '../../src/kernels/conv/hopper.ts';
+import { hopperBuilds, PRODUCT_WORDS, type Tile, tilesOf } from '../../src/kernels/conv/hopper.ts';
 import { cutOf, loadOf, productOf } from '../../src/kernels/conv/hopper_weight_gradients.ts';
-import { type ConvShape, convTableOrder, inputShape } from '../../src/kernels/conv/shape.ts';
+import { convTableOrder } from '../../src/kernels/conv/shape.ts';
 import { normTableOrder } from '../../src/kernels/group_norm.ts';
-import { sizeOf } from '../../src/tensor/shape.ts';
 import { hopperModel, type LaunchWork } from './card_model.ts';
 import { fewPass, fewWork } from './few_work.ts';
+import {
+  convolutionsOf,
+  FULL,
+  GRADIENTS,
+  HALF,
+  HOPPER_GRADIENTS,
+  linear,
+  type NormSizes,
+  ofConvolution,
+  ofNorm,
+  ofProduct,
+  type Part,
+  readTable,
+  type Tables,
+} from './layer_parts.ts';
 import { executed, factsOf, hopperLoops, mmaTrips, type Other, type StaticFacts, streamTrips } from './machine_code.ts';
 import { normWork, sizesAt } from './norm_work.ts';
 import type { PlannedNode } from './planning_device.ts';
-
-export type Pass = 'forward' | 'input' | 'weight';
-
-/** A pass of a layer, which may share its launch with others. */
-export interface Part {
-  /** What is computed; also the key of its measurement. */
-  name: string;
-  flops: number;
-  bytes: number;
-  /** Which pass of which convolution it is. */
-  convolution?: { shape: ConvShape; pass: Pass };
-}
 
 export interface Launch {
   kernel: string;
@@ -38,19 +33,11 @@ export interface Launch {
   tile?: string;
 }
 
-export type Tables = ReadonlyMap<number, readonly number[]>;
-
-/** Bytes of an activation, a bf16 weight and an f32. */
-const HALF = 2;
-const FULL = 4;
 /** Words of a table of joined_product.ts and linears.ts, and of an entry of each; those of leaf_gradients.ts. */
 const LAYERS_TABLE = 576;
 const JOINED_WORDS = 6;
 const LINEARS_WORDS = 8;
 const LEAVES = { table: 960, words: 8, written: 2 ** 31 };
-/** The words of weight_gradients.ts, and of hopper_weight_gradients.ts after the maps: all of them, and those of one entry. */
-const GRADIENTS = { first: 0, table: 896, words: 14, convolution: 6 };
-const HOPPER_GRADIENTS = { first: 1, table: ENTRY_WORDS * MOST_TOGETHER, words: ENTRY_WORDS, convolution: 2 };
 /** Terms of a step of tensor_tile.cuh and of hopper.cu. */
 const MMA_STEP = 32;
 const HOPPER_STEP = 64;
@@ -59,16 +46,6 @@ const RUN = 4096;
 const WARP = 32;
 /** Elements of a thread that has 16 bytes of them in bf16. */
 const EIGHT = 8;
-
-/** The numbers of the table at that address, by name. */
-export function readTable<Name extends string>(
-  tables: Tables,
-  address: number,
-  order: readonly Name[],
-): Record<Name, number> {
-  const table = tables.get(address) as readonly number[];
-  return Object.fromEntries(order.map((name, i) => [name, table[i]])) as Record<Name, number>;
-}
 
 /** A planned node as a launch; undefined for copies. */
 export function launchOf(node: PlannedNode, tables: Tables, statics: StaticFacts): Launch | undefined {
@@ -425,75 +402,4 @@ function ofHopper(node: PlannedNode, tables: Tables, statics: StaticFacts): Laun
     parts: found.parts,
     tile: `${tile.rows} x ${tile.columns}`,
   };
-}
-
-/** The convolutions whose weight gradients one launch computes. */
-function convolutionsOf(values: readonly number[], place: typeof GRADIENTS, tables: Tables): ConvShape[] {
-  return Array.from({ length: values[place.first + place.table] }, (_, e) => {
-    const at = place.first + e * place.words + place.convolution;
-    return readTable(tables, values[at] + values[at + 1] * 2 ** 32, convTableOrder);
-  });
-}
-
-/** The convolutions of a launch of sm_90a's kernels and their pass; undefined for any other kernel. */
-export function hopperPassOf(
-  { name, arguments: values }: PlannedNode,
-  tables: Tables,
-): { pass: Pass; shapes: ConvShape[] } | undefined {
-  const shapes = (at: number) => [readTable(tables, values[at], convTableOrder)];
-  if (name === 'conv_hopper_forward') return { pass: 'forward', shapes: shapes(6) };
-  if (name === 'conv_hopper_input_gradient') return { pass: 'input', shapes: shapes(3) };
-  if (name !== 'conv_hopper_weight_gradients') return undefined;
-  return { pass: 'weight', shapes: convolutionsOf(values, HOPPER_GRADIENTS, tables) };
-}
-
-// ---------------------------------------------------------------- names, operations and bytes
-
-/** y [rows, columns] = x w^T, where x has `read` elements. */
-interface Product {
-  name: string;
-  rows: number;
-  columns: number;
-  terms: number;
-  read: number;
-  /** For convolutions. */
-  shape?: ConvShape;
-}
-
-const passNames: Record<Pass, string> = { forward: '', input: ', input gradient', weight: ', weight gradient' };
-
-export function ofConvolution(shape: ConvShape, kind: Pass): Part {
-  const { batch, height, width, channels, outputs, kernelHeight, kernelWidth } = shape;
-  const taps = kernelHeight * kernelWidth;
-  if (height * width * taps === 1) return ofProduct(linear(batch, channels, outputs), kind);
-  const name = `${kernelHeight} x ${kernelWidth} at ${height} x ${width}, ${channels} → ${outputs}`;
-  const rows = batch * shape.outputHeight * shape.outputWidth;
-  const read = sizeOf(inputShape(shape));
-  return ofProduct({ name, rows, columns: outputs, terms: taps * channels, read, shape }, kind);
-}
-
-function linear(rows: number, terms: number, columns: number): Product {
-  return { name: `layer ${rows} x ${terms} → ${columns}`, rows, columns, terms, read: rows * terms };
-}
-
-function ofProduct({ name, rows, columns, terms, read, shape }: Product, kind: Pass): Part {
-  return {
-    name: `${name}${passNames[kind]}`,
-    flops: 2 * rows * columns * terms,
-    bytes: HALF * (read + rows * columns) + (kind === 'weight' ? FULL : HALF) * terms * columns,
-    ...(shape && { convolution: { shape, pass: kind } }),
-  };
-}
-
-export type NormSizes = Record<(typeof normTableOrder)[number], number>;
-
-function ofNorm(norm: NormSizes, kernel: string): Part {
-  const { batch, height, width, firstChannels: first, secondChannels: second, resample } = norm;
-  const elements = batch * height * width * (first + second);
-  const written = elements * { 0: 1, 1: 4, 2: 0.25 }[resample as 0 | 1 | 2];
-  const how = ['', ', up', ', down'][resample];
-  const name = `norm at ${height} x ${width}, ${second ? `${first} + ${second}` : first}${how}`;
-  return kernel.includes('forward')
-    ? { name, flops: 0, bytes: HALF * (elements + written) }
-    : { name: `${name}, gradient`, flops: 0, bytes: HALF * (elements + written + elements) };
 }

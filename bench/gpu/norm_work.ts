@@ -1,7 +1,7 @@
 // The work of a group norm for a card: how often a thread of group_norm_slices.cu executes each loop.
 import type { CodeFacts } from '../code_facts.ts';
 import { hopperModel, type LaunchWork } from './card_model.ts';
-import type { NormSizes } from './launches.ts';
+import type { NormSizes } from './layer_parts.ts';
 import { executed, factsOf, type StaticFacts } from './machine_code.ts';
 import type { PlannedNode } from './planning_device.ts';
 

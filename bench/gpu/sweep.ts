@@ -11,7 +11,7 @@ import type { MeasuredTiles } from '../../src/kernels/tuning/sm_90a.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Shape } from '../../src/tensor/shape.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
-import { ofConvolution, type Pass } from './launches.ts';
+import { ofConvolution, type Pass } from './layer_parts.ts';
 import { medianTime } from './measure.ts';
 import type { ItemResult } from './results_file.ts';
 import { hopperPasses } from './table.ts';

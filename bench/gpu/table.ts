@@ -8,7 +8,8 @@ import { isSystemName } from '../../src/io/system_names.ts';
 import { keyOf } from '../../src/kernels/conv/hopper.ts';
 import type { ConvShape } from '../../src/kernels/conv/shape.ts';
 import { type Bound, boundsOf, type CardRates, cards, hopperModel, type LaunchWork, timeOf } from './card_model.ts';
-import { hopperPassOf, type Launch, launchOf, type Part, type Pass } from './launches.ts';
+import { type Launch, launchOf } from './launches.ts';
+import { hopperPassOf, type Part, type Pass } from './layer_parts.ts';
 import { jsonBeside, staticFacts } from './machine_code.ts';
 import { planStep } from './step_plan.ts';
 

@@ -32,7 +32,7 @@ import { view } from '../tensor/view.ts';
 import { firstOutside, indexError } from './inner/indices.ts';
 import { INDICES_CHECKED, readBack } from './inner/read_back.ts';
 import { sumTo } from './inner/reduction.ts';
-import { type Bounds, cutOf } from './inner/slice_bounds.ts';
+import { type Bounds, cutOf, equalParts } from './inner/slice_bounds.ts';
 import { copyStrided, movementCuda, movementKernels, placeIn, UNIT, wholeUnits, windowOf } from './inner/strided.ts';
 import { perElement } from './launch/grid.ts';
 import { apply, checkOperands, checkSameDevice, checkSameDtype, declareOp, notDifferentiable } from './op.ts';
@@ -297,14 +297,6 @@ function joinInOneLaunch(a: Tensor, b: Tensor, y: Tensor, axis: number): void {
   const each = wholeUnits([...addresses, ...rows.map((row) => row * bytes)]) ? UNIT : bytes;
   const [count, left, right] = [size, ...rows].map((elements) => (elements * bytes) / each);
   device.load(movementCuda).movement_beside(perElement(count), ...addresses, count, left, right, each);
-}
-
-/** An axis of extent 0 can be cut into any number of parts; this is the most. */
-const MOST_PARTS = 2 ** 20;
-/** The sizes of `count` equal parts; undefined if the extent is not divisible by the count. */
-function equalParts(extent: number, count: number): number[] | undefined {
-  const whole = kinds.count.accepts(count) && count <= Math.max(extent, MOST_PARTS) && extent % count === 0;
-  return whole ? Array.from({ length: count }, () => extent / count) : undefined;
 }
 
 /**

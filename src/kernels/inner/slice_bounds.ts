@@ -1,5 +1,5 @@
 // The bounds of slice(): which elements of each axis it takes.
-import { copyOfList, describeValue, wholeNumbers } from '../../arguments.ts';
+import { copyOfList, describeValue, kinds, wholeNumbers } from '../../arguments.ts';
 import { ArgumentError, formatShape, ShapeError, ValueError } from '../../errors.ts';
 import type { Shape } from '../../tensor/shape.ts';
 
@@ -60,4 +60,12 @@ function elementsOf(dim: number, from: number | undefined, to: number | undefine
   return inside && length >= 0
     ? { start: length > 0 ? start : 0, count: Math.ceil(Math.abs((end - start) / step)) }
     : undefined;
+}
+
+/** An axis of extent 0 can be cut into any number of parts; this is the most. */
+const MOST_PARTS = 2 ** 20;
+/** The sizes of `count` equal parts; undefined if the extent is not divisible by the count. */
+export function equalParts(extent: number, count: number): number[] | undefined {
+  const whole = kinds.count.accepts(count) && count <= Math.max(extent, MOST_PARTS) && extent % count === 0;
+  return whole ? Array.from({ length: count }, () => extent / count) : undefined;
 }
