@@ -2,6 +2,7 @@
 // The public names of `rectiflow/io`: readers and writers of file formats.
 export { type ArrayData, type ArrayDtype, type ArrayFile, toFloat32 } from './array.ts';
 export { writeFileAtomic } from './atomic.ts';
+export { type DisplayedImage, displayImage } from './display.ts';
 export { type DownloadFileOptions, downloadFile } from './download.ts';
 export { EventFile, type EventImage } from './events.ts';
 export { type GridOptions, imageGrid } from './grid.ts';

@@ -28,6 +28,7 @@ it('the folder holds these files', () => {
     'digits.mjs',
     'flow_2d.mjs',
     'flow_in_worker.mjs',
+    'flow_of_digits.ipynb',
     'mlflow.mjs',
     'reflow_2d.mjs',
     'sampling_server.mjs',
@@ -49,6 +50,36 @@ it.each(['cpu', 'wasm'])('custom_op computes its value and its gradient on %s', 
     'tensor of softsign f32 [3]\n[-0.75000, 0, 0.50000]\ntensor f32 [3]\n[0.062500, 1, 0.25000]\n',
   );
 });
+
+it('flow_of_digits.ipynb: its cells run from top to bottom, and pictures appear', () => {
+  const notebook = JSON.parse(readFileSync(join(folder, 'flow_of_digits.ipynb'), 'utf8'));
+  expect([notebook.nbformat, notebook.metadata.kernelspec.name]).toEqual([4, 'deno']);
+  const cells: string[] = notebook.cells
+    .filter(({ cell_type: type }: { cell_type: string }) => type === 'code')
+    .map(({ source }: { source: string[] }) => source.join(''));
+  // A notebook shows the value of a cell's last line. It trains for longer.
+  const shown = cells.map((cell) => cell.replace(/^(displayImage\(.*\))$(?![\s\S])/m, 'await show($1);'));
+  const program = `const show = async (value) => {
+    const { 'image/png': png } = await value[Symbol.for('Jupyter.display')]();
+    console.log('picture', png);
+  };
+  ${shown
+    .join('\n')
+    .replace('const steps = 2000;', 'const steps = 21;')
+    .replaceAll("'../dist/", `'${new URL('../../dist/', import.meta.url)}`)}`;
+  const words = ['--input-type=module', '-e', program];
+  const { stdout, stderr } = spawnSync(process.execPath, words, { cwd: work, encoding: 'utf8' });
+  expect(stderr).toBe('');
+  const pictures = [...stdout.matchAll(/^picture (.*)$/gm)].map(([, text]) => Buffer.from(text, 'base64'));
+  expect(pictures).toHaveLength(3);
+  return Promise.all(
+    pictures.map(async (png) => {
+      const { width, height, channels, data } = await decodePng(png);
+      expect([width, height, channels]).toEqual([16 * 34 + 2, 2 * 34 + 2, 1]);
+      expect(new Set(data).size).toBeGreaterThan(10);
+    }),
+  );
+}, 60_000);
 
 it('flow_2d runs', () => {
   const printed = run('flow_2d.mjs');
