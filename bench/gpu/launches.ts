@@ -340,7 +340,11 @@ function hopperProductTiles({ arguments: values }: PlannedNode, tile: Tile): Hop
   const layer = batches === 1;
   const parts = Array.from({ length: layer ? entries * pairs : entries }, () =>
     layer
-      ? ofProduct(bias ? linear(rows, terms, columns) : linear(rows, columns, terms), bias ? 'forward' : 'input')
+      ? // Layers of one launch share what they read or write.
+        {
+          ...ofProduct(bias ? linear(rows, terms, columns) : linear(rows, columns, terms), bias ? 'forward' : 'input'),
+          bytes: bytes / pairs,
+        }
       : { name: text, flops: 2 * batches * rows * terms * columns, bytes },
   );
   const counts = { tiles, most, mostSteps: most * each, steps: tiles * each };

@@ -102,7 +102,7 @@ async function readTensor(file: ReadableFile, header: SafetensorsHeader, name: s
  * @throws FileError as readSafetensorsHeader
  * @example
  * const bytes = encodeSafetensors({ w: { shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) } });
- * decodeSafetensors(bytes).tensors.get('w').data; // Float32Array [1, 2]
+ * decodeSafetensors(bytes).tensors.get('w').data; // [1, 2]
  */
 export function decodeSafetensors(
   bytes: Uint8Array,
@@ -142,7 +142,7 @@ export async function writeSafetensors(
  * @throws ValueError if data and shape do not match
  * @example
  * const bytes = encodeSafetensors({ w: { shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) } });
- * bytes.length; // 80
+ * bytes.length; // 72
  */
 export function encodeSafetensors(
   tensors: ReadonlyMap<string, ArrayFile> | Record<string, ArrayFile>,

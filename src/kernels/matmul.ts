@@ -10,7 +10,7 @@ import { broadcastShapes, type Shape, sameShape, sizeOf, stridesOf } from '../te
 import { requireTensor, type Tensor, tensorKind } from '../tensor/tensor.ts';
 import { view } from '../tensor/view.ts';
 import { cast } from './cast.ts';
-import { hopperProducts } from './conv/hopper_products.ts';
+import { hopperProducts } from './conv/products_on_cards.ts';
 import { linearShape } from './conv/shape.ts';
 import { add } from './elementwise.ts';
 import { sumAxes, sumTo } from './inner/reduction.ts';

@@ -1,15 +1,16 @@
 // The kernels behind autograd/arithmetic.ts.
 import type { GradientArithmetic } from '../../autograd/arithmetic.ts';
 import { loadWith } from '../../device/companions.ts';
+import { DeviceError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { accumulate, accumulateScaled, assertFinite } from './accumulate.ts';
 import { convertDtype } from './conversion.ts';
-import { joinedProduct } from './joined_product.ts';
 import { columnsOf } from './strided.ts';
 
 let leafGradients: typeof import('./leaf_gradients.ts') | undefined;
+let joined: typeof import('./joined_product.ts') | undefined;
 loadWith('cuda', async () => {
-  leafGradients = await import('./leaf_gradients.ts');
+  [joined, leafGradients] = await Promise.all([import('./joined_product.ts'), import('./leaf_gradients.ts')]);
 });
 
 export const gradientArithmetic: Omit<GradientArithmetic, 'identity'> = {
@@ -22,7 +23,10 @@ export const gradientArithmetic: Omit<GradientArithmetic, 'identity'> = {
     return product;
   },
   copyColumns: columnsOf,
-  sumProducts: joinedProduct,
+  sumProducts(products) {
+    if (!joined) throw new DeviceError('products of gradients are summed on cards only, once one has opened');
+    return joined.joinedProduct(products);
+  },
   assertFinite,
   deferredGradients: (device) =>
     leafGradients && device.kind === 'cuda' ? new leafGradients.LeafGradients() : undefined,

@@ -3,7 +3,7 @@ import type { PendingProduct } from '../../autograd/gradient_parts.ts';
 import { checkedBy } from '../../device/fast_builds.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { hopperProducts } from '../conv/hopper_products.ts';
+import { hopperProducts } from '../conv/products_on_cards.ts';
 import { inChunks, productBuilds, productLaunchOf, productModules } from '../launch/product.ts';
 import type { Activation } from '../launch/storage.ts';
 import { halvesOf, padTo } from '../launch/words.ts';

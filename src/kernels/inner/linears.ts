@@ -6,7 +6,7 @@ import { formatShape, ShapeError } from '../../errors.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import { sameShape } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { hopperProducts } from '../conv/hopper_products.ts';
+import { hopperProducts } from '../conv/products_on_cards.ts';
 import { inChunks, productBuilds, productLaunchOf, productModules } from '../launch/product.ts';
 import type { Activation } from '../launch/storage.ts';
 import { halvesOf, padTo } from '../launch/words.ts';

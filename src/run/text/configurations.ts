@@ -18,7 +18,7 @@ class Configuration {
   }
 
   /** @throws FileError unless the value is absent or one of these */
-  require(key: string, ...allowed: unknown[]): void {
+  expect(key: string, ...allowed: unknown[]): void {
     const value = this.get(key);
     if (value === undefined || allowed.some((one) => JSON.stringify(one) === JSON.stringify(value))) return;
     throw this.refusal(key, allowed.map((one) => JSON.stringify(one)).join(' or ') || 'nothing');
@@ -90,17 +90,17 @@ const defined = <Options extends object>(options: Options): Options =>
 /** The options of diffusers' UNet2DConditionModel. @throws FileError for a network that ours is not */
 export function unetOptionsOf(values: JsonObject, path: string): UNet2DConditionOptions {
   const config = new Configuration(values, path);
-  config.require('_class_name', 'UNet2DConditionModel');
-  config.require('act_fn', 'silu', 'swish');
-  config.require('mid_block_type', 'UNetMidBlock2DCrossAttn');
-  config.require('time_embedding_type', 'positional');
-  config.require('resnet_time_scale_shift', 'default');
-  config.require('attention_type', 'default');
+  config.expect('_class_name', 'UNet2DConditionModel');
+  config.expect('act_fn', 'silu', 'swish');
+  config.expect('mid_block_type', 'UNetMidBlock2DCrossAttn');
+  config.expect('time_embedding_type', 'positional');
+  config.expect('resnet_time_scale_shift', 'default');
+  config.expect('attention_type', 'default');
   for (const key of ['downsample_padding', 'mid_block_scale_factor', 'transformer_layers_per_block'])
-    config.require(key, 1);
-  for (const key of ['conv_in_kernel', 'conv_out_kernel']) config.require(key, 3);
+    config.expect(key, 1);
+  for (const key of ['conv_in_kernel', 'conv_out_kernel']) config.expect(key, 3);
   for (const key of ['center_input_sample', 'dual_cross_attention', 'only_cross_attention', 'class_embeddings_concat'])
-    config.require(key, false);
+    config.expect(key, false);
   for (const key of [
     'addition_embed_type',
     'class_embed_type',
@@ -108,7 +108,7 @@ export function unetOptionsOf(values: JsonObject, path: string): UNet2DCondition
     'encoder_hid_dim',
     'time_cond_proj_dim',
   ])
-    config.require(key);
+    config.expect(key);
   const channels = config.counts('block_out_channels') ?? [320, 640, 1280, 1280];
   const down = config.indices('down_block_types', ['DownBlock2D', 'CrossAttnDownBlock2D']);
   const up = config.indices('up_block_types', ['UpBlock2D', 'CrossAttnUpBlock2D']);
@@ -121,7 +121,7 @@ export function unetOptionsOf(values: JsonObject, path: string): UNet2DCondition
   const heads = Array.isArray(values[headsKey]) ? config.counts(headsKey) : config.count(headsKey);
   if (Array.isArray(heads) && heads.length !== channels.length)
     throw config.refusal(headsKey, `a number, or ${channels.length} numbers`);
-  config.require('freq_shift', 0, 1);
+  config.expect('freq_shift', 0, 1);
   return defined({
     inChannels: config.count('in_channels'),
     outChannels: config.count('out_channels'),
@@ -166,10 +166,10 @@ export function unetConfigOf(options: Required<UNet2DConditionOptions>, sampleSi
 /** The options of diffusers' AutoencoderKL. @throws FileError as unetOptionsOf */
 export function autoencoderOptionsOf(values: JsonObject, path: string): AutoencoderKLOptions {
   const config = new Configuration(values, path);
-  config.require('_class_name', 'AutoencoderKL');
-  config.require('act_fn', 'silu', 'swish');
-  for (const key of ['use_quant_conv', 'use_post_quant_conv', 'mid_block_add_attention']) config.require(key, true);
-  for (const key of ['shift_factor', 'latents_mean', 'latents_std']) config.require(key);
+  config.expect('_class_name', 'AutoencoderKL');
+  config.expect('act_fn', 'silu', 'swish');
+  for (const key of ['use_quant_conv', 'use_post_quant_conv', 'mid_block_add_attention']) config.expect(key, true);
+  for (const key of ['shift_factor', 'latents_mean', 'latents_std']) config.expect(key);
   const blockChannels = config.counts('block_out_channels') ?? [128, 256, 512, 512];
   for (const [key, name] of [
     ['down_block_types', 'DownEncoderBlock2D'],
@@ -212,9 +212,9 @@ export function autoencoderConfigOf(options: Required<AutoencoderKLOptions>, sam
 /** The options of transformers' CLIPTextModel. @throws FileError as unetOptionsOf */
 export function textOptionsOf(values: JsonObject, path: string): CLIPTextOptions {
   const config = new Configuration(values, path);
-  config.require('model_type', 'clip_text_model');
-  config.require('architectures', ['CLIPTextModel']);
-  config.require('hidden_act', 'quick_gelu', 'gelu');
+  config.expect('model_type', 'clip_text_model');
+  config.expect('architectures', ['CLIPTextModel']);
+  config.expect('hidden_act', 'quick_gelu', 'gelu');
   const width = config.count('hidden_size') ?? 768;
   return defined({
     vocabulary: config.count('vocab_size') ?? 49_408,

@@ -4,6 +4,7 @@
 
 import { checkFinite } from '../../autograd/mode.ts';
 import type { Device, LateReads, Recording } from '../../device/device.ts';
+import { withoutInterruption } from '../../device/interruption.ts';
 import { NonFiniteError, RecordingError, ValueError } from '../../errors.ts';
 import type { Optimizer } from '../../nn/optimizer.ts';
 import type { UNet } from '../../nn/unet.ts';
@@ -189,7 +190,7 @@ export class BatchUpdate {
 
   [Symbol.dispose](): void {
     const { arena } = this.options.optimizer;
-    if (this.recording && !arena.gradients.disposed) arena.zeroGradients();
+    if (this.recording && !arena.gradients.disposed) withoutInterruption(() => arena.zeroGradients());
     if (this.recording !== 'none') this.recording?.[Symbol.dispose]();
     const { dropoutState } = this.options.model;
     if (dropoutState.origin === this.batch.origin) dropoutState.origin = undefined;

@@ -29,12 +29,12 @@ function plant(): string {
   const copy = join(folder, 'kernels');
   const kernels = fileURLToPath(new URL('../../../src/kernels', import.meta.url));
   cpSync(kernels, copy, { recursive: true, filter: (path) => !/\.(ts|c|h)$/.test(path) });
-  const file = join(copy, 'conv/hopper.cu');
+  const file = join(copy, 'conv/hopper_ring.cuh');
   const text = readFileSync(file, 'utf8');
   const line = 'part < STEP / 16; part++';
   expect(text).toContain(line);
   writeFileSync(file, text.replaceAll(line, 'part < STEP / 16 - 1; part++'));
-  return pathToFileURL(file).href;
+  return pathToFileURL(join(copy, 'conv/hopper.cu')).href;
 }
 
 /** The notices of one step of training, and the tensors that it saved. */
