@@ -52,7 +52,7 @@ const planted: readonly Planted[] = [
     what: 'a division for each element in group norm',
     ...norm,
     line: 'asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));',
-    into: 'y = 1.0f / x;',
+    into: 'y = (float)(1048576 / ((int)x + 1));',
     names: 'divisions in loops over pixels',
   },
   {
