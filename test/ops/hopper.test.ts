@@ -28,6 +28,7 @@ import { convCases } from '../cases/conv.ts';
 import { checkCase } from '../support/check.ts';
 import { expectClose } from '../support/compare.ts';
 import { deviceNames, full, openTestDevice } from '../support/devices.ts';
+import { launchesOf } from '../support/launches.ts';
 
 const whole = convCases.find(({ name }) => name === 'add, residual, scaled');
 
@@ -245,23 +246,6 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
     });
     for (const w of weights) w.dispose();
   }, 120_000);
-
-  /** Names of the kernels that are launched from now until mocks are restored. */
-  function launchesOf(of: CudaDevice): string[] {
-    const names: string[] = [];
-    const load = of.load.bind(of) as (module: AnyModule) => Record<string, (...values: unknown[]) => void>;
-    vi.spyOn(of, 'load').mockImplementation(((module: AnyModule) =>
-      Object.fromEntries(
-        Object.entries(load(module)).map(([name, launch]) => [
-          name,
-          (...values: unknown[]) => {
-            names.push(name);
-            launch(...values);
-          },
-        ]),
-      )) as never);
-    return names;
-  }
 
   test('a replayed graph reads the current contents of its memory, with the maps of its capture', () => {
     scope(() => {

@@ -2,7 +2,6 @@
 // any order of threads, and that matmul, layers and attention use them.
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { CudaDevice } from '../../src/device/cuda/device.ts';
-import type { AnyModule } from '../../src/device/module.ts';
 import { cast } from '../../src/kernels/cast.ts';
 import { attention } from '../../src/kernels/composed/attention.ts';
 import { hopperBuilds } from '../../src/kernels/conv/hopper.ts';
@@ -19,6 +18,7 @@ import type { Tensor } from '../../src/tensor/tensor.ts';
 import { view } from '../../src/tensor/view.ts';
 import { expectClose } from '../support/compare.ts';
 import { deviceNames, full, openTestDevice } from '../support/devices.ts';
+import { launchesOf } from '../support/launches.ts';
 
 const conditions = ['round', 'forward', 'backward']
   .flatMap((schedule) => ['eager', 'deferred'].map((copies) => ({ schedule, copies })))
@@ -158,18 +158,7 @@ describe.runIf(deviceNames.includes('cuda-emulated'))('bf16 on cuda-emulated', (
 
   /** The kernels of sm_90a that a call launches. */
   function used(work: () => void): string[] {
-    const names: string[] = [];
-    const load = device.load.bind(device) as (module: AnyModule) => Record<string, (...values: unknown[]) => void>;
-    vi.spyOn(device, 'load').mockImplementation(((module: AnyModule) =>
-      Object.fromEntries(
-        Object.entries(load(module)).map(([name, launch]) => [
-          name,
-          (...values: unknown[]) => {
-            names.push(name);
-            launch(...values);
-          },
-        ]),
-      )) as never);
+    const names = launchesOf(device);
     work();
     vi.restoreAllMocks();
     return names.filter((name) => name.startsWith('conv_hopper_'));
