@@ -16,6 +16,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import * as esbuild from 'esbuild';
 import { type Browser, chromium } from 'playwright-core';
 import * as vite from 'vite';
@@ -143,6 +144,11 @@ async function run(folder: '' | '/isolated', where: 'page' | 'worker', args: [na
 it('the bundle names no module and no global of Node', () => {
   const names = /["'`]node:\w+|\bBuffer\b|\bprocess\.\w+|\brequire\(/g;
   expect(files['/page.js'].match(names) ?? []).toEqual([]);
+});
+
+it('the engine with all ops, nn and flow is below 300 kB after gzip, kernels included', async () => {
+  const all = ['', '/nn', '/flow'].map((entry, i) => `export * as part${i} from 'rectiflow${entry}';`).join('\n');
+  expect(gzipSync(await bundle(all)).length).toBeLessThan(300_000);
 });
 
 describe.each(['page', 'worker'] as const)('in a %s', (where) => {
