@@ -86,6 +86,10 @@ export class Parsed {
     return this.number(name, expected, (value) => value > 0 && value <= most);
   }
 
+  notNegative(name: string): number | undefined {
+    return this.number(name, 'a number >= 0', (value) => value >= 0 && Number.isFinite(value));
+  }
+
   /** The value of an option as a file name. @throws UsageError for one with another ending */
   file(name: string, ending: string): string | undefined {
     const value = this.values.get(name);

@@ -1,4 +1,4 @@
-// The commands `chain`, which trains a few-step generator from data, and `estimate`, which predicts what that takes.
+// The command `chain`, which trains a few-step generator from data, and the estimate of what that takes.
 import type { Device } from '../device/device.ts';
 import { UsageError } from '../errors.ts';
 import { estimateChain, type StageEstimate } from '../run/chain/estimate.ts';
@@ -22,7 +22,7 @@ export const reportKeys = ['sampling.ode_tol'];
 
 export const openOption: Option = { help: 'open the report in the browser when it is done' };
 
-const priceOption: Option = { value: 'N', help: 'of an hour of the machine, for the column of costs' };
+export const priceOption: Option = { value: 'N', help: 'of an hour of the machine, for the column of costs' };
 
 export const chainCommand: Command = {
   name: 'chain',
@@ -38,17 +38,6 @@ export const chainCommand: Command = {
     if (!parsed.has('dry-run')) return runChainCommand(config, workdir, device, parsed.has('open'));
     process.stdout.write(`${escapeJson(config, 2)}\nwould run in ${escapeText(workdir)}\n`);
     return printEstimate(config, device, parsed);
-  },
-};
-
-export const estimateCommand: Command = {
-  name: 'estimate',
-  details: 'The figures come from a short measurement on this machine.',
-  overrides: 'all',
-  options: { config: workOptions.config, price: priceOption, device: workOptions.device, threads: workOptions.threads },
-  async run(parsed) {
-    const config = await configOf(parsed, reportKeys);
-    return printEstimate(config, await deviceOf(parsed, config), parsed);
   },
 };
 
@@ -85,7 +74,7 @@ function sampleCommand({ checkpoint, distilledTo = 10 }: FlowStage): string {
   return `npx rectiflow sample --checkpoint ${quoted(checkpoint)} --sampler euler --steps ${distilledTo} --out samples.png`;
 }
 
-async function printEstimate(config: Config, device: Device, parsed: Parsed): Promise<number> {
+export async function printEstimate(config: Config, device: Device, parsed: Parsed): Promise<number> {
   const price = parsed.positive('price');
   const stages = await estimateChain(config, device);
   const all: StageEstimate = {

@@ -42,7 +42,10 @@ export const deviceOptions: Record<string, Option> = {
 /**
  * Opens --device, or the device of the configuration; if that is cpu and there is no C compiler, wasm, with a notice.
  */
-export async function deviceOf(parsed: Parsed, config: Config): Promise<Device> {
+export async function deviceOf(
+  parsed: Parsed,
+  config: Pick<Config, 'device' | 'precision' | 'exact'>,
+): Promise<Device> {
   checkDevice(parsed);
   const options = { threads: parsed.whole('threads', 1), precision: config.precision, exact: config.exact };
   const tuning = await useNamedTuning();

@@ -11,7 +11,7 @@ export { decodeNpy, encodeNpy, readNpy, writeNpy } from './numpy/npy.ts';
 export { NpyRows, writeNpyRows } from './numpy/npy_rows.ts';
 export { type ReadNpzOptions, readNpz, writeNpz } from './numpy/npz.ts';
 export type { Image } from './png.ts';
-export { decodePng, encodePng, type ReadPngOptions, readPng, writePng } from './png.ts';
+export { decodePng, encodePng, type ReadPngOptions, readPng, type WritePngOptions, writePng } from './png.ts';
 export {
   decodeSafetensors,
   encodeSafetensors,

@@ -6,20 +6,12 @@
 //
 // Source: W3C Portable Network Graphics, second edition.
 import { crc32, createInflate } from 'node:zlib';
-import {
-  checkArgument,
-  checkArguments,
-  checkOptions,
-  kind,
-  kinds,
-  type OptionKinds,
-  oneOf,
-  refuseExtra,
-} from '../arguments.ts';
+import { checkArgument, checkArguments, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { FileError, ValueError } from '../errors.ts';
 import { allowedBytes, checkUnpacked, SizeError, unpackLimit, unpackOptions } from './archives/unpack.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { readWhole } from './file.ts';
+import { pngTextsKind, withTexts } from './png_texts.ts';
 
 /**
  * An 8-bit image in memory: rows from the top, pixels from the left, channels together. `data` holds height * width * channels
@@ -52,6 +44,13 @@ const adam7 = [
   { x: 0, y: 1, dx: 1, dy: 2 },
 ];
 
+export interface WritePngOptions {
+  /** Texts that the file carries, by keyword of 1 to 79 ASCII characters, such as "Description"; viewers show them. Default: none. */
+  texts?: Readonly<Record<string, string>>;
+}
+
+const writeOptions: OptionKinds<WritePngOptions> = { texts: pngTextsKind };
+
 /**
  * Encodes an 8-bit image as a PNG file.
  * @throws ValueError if size and data do not match
@@ -59,15 +58,13 @@ const adam7 = [
  * const png = await encodePng({ width: 1, height: 1, channels: 3, data: Uint8Array.of(255, 0, 0) });
  * Buffer.from(png.subarray(1, 4)).toString(); // 'PNG'
  */
-export function encodePng(image: Image): Promise<Uint8Array>;
-export async function encodePng(image: Image, ...extra: unknown[]): Promise<Uint8Array> {
-  refuseExtra('encodePng', extra);
-  return encode(checkImage('encodePng', image));
+export async function encodePng(image: Image, options: WritePngOptions = {}): Promise<Uint8Array> {
+  return encode(checkImage('encodePng', image), checkOptions('encodePng', options, writeOptions));
 }
 
-async function encode(image: Image): Promise<Uint8Array> {
+async function encode(image: Image, { texts = {} }: WritePngOptions): Promise<Uint8Array> {
   const { encode } = await import('fast-png');
-  return encode({ ...image, depth: 8 });
+  return withTexts(encode({ ...image, depth: 8 }), texts);
 }
 
 export interface ReadPngOptions {
@@ -131,11 +128,10 @@ export async function readPng(path: string, options: ReadPngOptions = {}): Promi
  * await writePng('digits.png', imageGrid(images.subarray(0, 16 * 64), [16, 8, 8, 1], { scale: 4 }));
  * (await readPng('digits.png')).width; // 138
  */
-export function writePng(path: string, image: Image): Promise<void>;
-export async function writePng(path: string, image: Image, ...extra: unknown[]): Promise<void> {
-  refuseExtra('writePng', extra);
+export async function writePng(path: string, image: Image, options: WritePngOptions = {}): Promise<void> {
   checkArgument('writePng', 'path', path, kinds.path);
-  await writeFileAtomic(path, [await encode(checkImage('writePng', image))]);
+  const checked = checkOptions('writePng', options, writeOptions);
+  await writeFileAtomic(path, [await encode(checkImage('writePng', image), checked)]);
 }
 
 // Returns a PNG of the same picture that contains only checked chunks.

@@ -72,11 +72,24 @@ export { Pipeline, type PipelineOptions, type PipelineRequest, type PipelineSamp
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sampling/sample.ts';
 export { type SampleServer, type ServeOptions, serveSamples } from './serve/index.ts';
 export type { SampleAnswer } from './serve/sampler.ts';
+export {
+  type EstimateTextToImageOptions,
+  estimateTextToImage,
+  type TextToImageEstimate,
+  type TextToImageStage,
+} from './text/estimate.ts';
 export type { PartName } from './text/folder.ts';
 export type { TextToImageOptions, TextToImageProgress } from './text/generate_options.ts';
 export { type LoadTextToImageOptions, loadTextToImage } from './text/load.ts';
 export type { Configurations } from './text/networks.ts';
 export { type SaveTextToImageOptions, saveTextToImage } from './text/save.ts';
+export {
+  type InspectTextToImageOptions,
+  inspectTextToImage,
+  type NetworkOptions,
+  type TextToImagePart,
+  type TextToImageSummary,
+} from './text/survey.ts';
 export { type Pictures, type Prediction, type TextConditions, TextToImage } from './text/text_to_image.ts';
 export { ClipTokenizer, loadTokenizer, type TokenizerOptions, type Tokens } from './text/tokenizer.ts';
 export { torchRandn } from './text/torch_noise.ts';

@@ -401,6 +401,8 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...none(
       'tokens of a text, and numbers of the host',
       'ClipTokenizer',
+      'estimateTextToImage',
+      'inspectTextToImage',
       'loadTokenizer',
       'saveTextToImage',
       'torchRandn',

@@ -8,6 +8,7 @@ import { type Command, commandHelp, parseArguments } from '../../src/cli/argumen
 import { summaries } from '../../src/cli/summaries.ts';
 import { readNpy, readNpz, writeNpy } from '../../src/io/index.ts';
 import { commands } from '../support/commands.ts';
+import { pipelineShapes, writePipeline } from '../support/instaflow.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-options-'));
 const at = (name: string) => join(folder, name);
@@ -49,6 +50,8 @@ const pairsOf = (config: string, root: string) =>
   `reflow ${config} --workdir ${at('any')} --config.reflow.reflow_type generate_data_from_z0 --config.reflow.last_flow_ckpt ${checkpoint}
    --config.reflow.data_root ${root} --config.reflow.total_number_of_samples 4 --config.sampling.use_ode_sampler euler --config.sampling.sample_N 2`;
 const judged = `eval ${tiny} --workdir ${run} --config.eval.enable_loss --config.eval.max_images 16`;
+const model = at('instaflow');
+const text = `text --model ${model} cat --size 64`;
 /** A folder that cannot be written. */
 const nowhere = at('file/x');
 
@@ -56,6 +59,7 @@ beforeAll(async () => {
   writeFileSync(at('file'), '');
   expect(await rectiflow(`train ${tiny} --workdir ${run} --config.training.n_iters 2`)).toContain('done after 3 steps');
   expect(await rectiflow(pairsOf(tiny, at('pairs')))).toContain('4 pairs in');
+  await writePipeline(model, pipelineShapes().shapes);
   await writeNpy(at('z0.npy'), { shape: [2, 1, 8, 8], dtype: 'f32', data: new Float32Array(128) });
   expect(await rectiflow(`convert ${checkpoint} ${at('c.pth')}`)).toContain('in the format of the official code');
   expect(await rectiflow(`convert ${at('c.pth')} ${at('tree.safetensors')}`)).toContain(
@@ -139,6 +143,31 @@ const rows: Record<string, Rows> = {
     latents: [`${sample} --latents ${at('none.npy')} --out ${at('x.npy')}`, /none\.npy: no such file/],
     ...device(`${euler} --steps 1 --out ${at('x.npy')}`),
   },
+  text: {
+    model: [`text cat --out ${at('x.png')}`, /--model is required/],
+    out: [text, /--out is required/],
+    negative: [`${text} --negative dog --out ${at('x.png')}`, /--negative has no effect without a --guidance above 1/],
+    steps: [`${text} --steps 3 --out ${at('x.png')}`, /^NFE 3 /m],
+    sampler: [`${text} --sampler heun --out ${at('x.png')}`, /^NFE 2 /m],
+    tol: [`${text} --sampler rk45 --tol 100 --out ${at('x.png')}`, /^NFE 8 /m],
+    guidance: [`${text} --guidance 2 --out ${at('x.png')}`, /2 doubles the work/],
+    seed: [`${text} --seed -1 --out ${at('x.png')}`, /--seed expects/],
+    noise: [`${text} --noise white --out ${at('x.png')}`, /--noise expects one of torch, own, got "white"/],
+    latents: [`${text} --latents ${at('none.npy')} --out ${at('x.png')}`, /none\.npy: no such file/],
+    count: [`${text} --count 2 --out ${at('x.png')}`, /^2 pictures in/m],
+    size: [
+      `${text.replace('64', '100x60')} --out ${at('x.png')}`,
+      /--size expects multiples of 8 pixels, got 100 x 60/,
+    ],
+    columns: [`${text} --columns 2 --out x.npz`, /--columns has an effect only on a grid, a \.png; got "x\.npz"/],
+    tile: [`${text} --tile 60 --out ${at('x.png')}`, /--tile expects a multiple of 8 pixels/],
+    lora: [`${text} --lora ${at('none')}:0.5 --out ${at('x.png')}`, /none: no such file/],
+    variant: [`${text} --variant fp16 --out ${at('x.png')}`, /has no weights of the variant "fp16"/],
+    tokenizer: [`${text} --tokenizer ${at('none')} --out ${at('x.png')}`, /vocab\.json: no such file/],
+    prediction: [`${text} --prediction data --out ${at('x.png')}`, /--prediction expects one of velocity, noise/],
+    precision: [`${text} --precision bf16 --out ${at('x.png')}`, /precision bf16 needs the device cuda/],
+    ...device(`${text} --out ${at('x.png')}`),
+  },
   serve: {
     checkpoint: ['serve', /--checkpoint is required/],
     config: [`serve --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --port 0`, /does not fit/],
@@ -157,8 +186,20 @@ const rows: Record<string, Rows> = {
     price: [`chain ${tiny} --workdir w --dry-run --price 2`, / cost\n/],
   },
   estimate: {
-    config: ['estimate', /--config is required/],
+    config: ['estimate', /give --config NAME for a chain, or --model DIR for pictures of texts/],
     price: [`estimate ${tiny} --price 2`, / cost\n/],
+    model: [`estimate --model ${model} --size 64`, /^decoding +\d.*MB$/m],
+    variant: [`estimate --model ${model} --variant fp16`, /has no weights of the variant "fp16"/],
+    size: [`estimate --model ${model} --size 60`, /expected a size of multiples of 8, got 60 x 60/],
+    steps: [`estimate ${tiny} --steps 2`, /--steps has no effect without --model/],
+    sampler: [
+      `estimate --model ${model} --sampler rk45`,
+      /--sampler expects one of euler, heun, midpoint, rk4, got "rk45"/,
+    ],
+    guidance: [`estimate --model ${model} --guidance -1`, /--guidance expects a number >= 0, got "-1"/],
+    count: [`estimate --model ${model} --count 0`, /--count expects/],
+    tile: [`estimate --model ${model} --tile 60`, /--tile expects/],
+    precision: [`estimate --model ${model} --precision bf16`, /precision bf16 needs the device cuda/],
     ...device(`estimate ${tiny}`),
     threads: [`estimate ${tiny} --threads 1`, /^on 1 thread;/m],
   },
@@ -222,6 +263,7 @@ const rows: Record<string, Rows> = {
   inspect: {
     config: [`inspect ${tiny.replace(/--config\.training.*/, '')}`, /parameters/],
     json: ['inspect --config digits --json', /"parameters": /],
+    variant: [`inspect ${model} --variant fp16`, /has no weights of the variant "fp16"/],
   },
   tune: {
     out: ['tune', /--out is required/],

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { summaries } from '../../src/cli/summaries.ts';
+import { pipelineShapes, writePipeline } from '../support/instaflow.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const bin = join(root, 'bin/rectiflow.js');
@@ -50,6 +51,8 @@ const reduced: Partial<Record<string, string[]>> = {
   'report --workdir runs/digits': keys({ ...reported, ...scored.digits }),
   'report --workdir runs/chain': keys({ ...reported, ...scored.cifar }),
   reflow: keys({ ...training, 'reflow.total_number_of_samples': 16 }),
+  text: ['--size', '64'],
+  'estimate --model instaflow --steps 4 --guidance 1.5': ['--size', '64'],
   estimate: keys({ ...training, ...samples, ...stages }),
   chain: keys({ ...training, ...samples, ...stages, ...scored.cifar, 'chain.flows': 1, 'chain.distil_steps': 0 }),
   eval: keys({ ...network, ...samples }),
@@ -62,7 +65,7 @@ const large = /^(--config\.chain\.pairs|--config\.reflow\.total_number_of_sample
 
 /** Words of the line and those that make it small, which replace large counts. */
 function wordsOf(line: string): string[] {
-  const words = line.split(' ');
+  const words = Array.from(line.matchAll(/"([^"]*)"|\S+/g), ([word, quoted]) => quoted ?? word);
   const kept = words.filter((word, i) => !large.test(word) && !large.test(words[i - 1] ?? ''));
   const given = new Set(kept.map((word) => word.replace(/=.*/, '')));
   return [...kept, ...(reduced[line] ?? reduced[words[0]] ?? []).filter((word) => !given.has(word.replace(/=.*/, '')))];
@@ -100,7 +103,8 @@ async function runUntil(
   expect([0, 130]).toContain(await ended);
 }
 
-beforeAll(() => {
+beforeAll(async () => {
+  await writePipeline(join(folder, 'instaflow'), pipelineShapes().shapes);
   const cifar = join(folder, 'cifar-10-batches-bin');
   mkdirSync(cifar);
   // 10,000 records of a label and 3 x 32 x 32 bytes.

@@ -1,5 +1,5 @@
-// The guides as a reader follows them: the configuration, commands and program of "Your own images", the program of "From
-// diffusers", and the commands for the published checkpoints.
+// The guides as a reader follows them: the configuration, commands and program of "Your own images", the programs of "From
+// diffusers" and "Text to image", and the commands for the published checkpoints.
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { decodePng, encodePng } from '../../src/io/index.ts';
+import { pipelineShapes, writePipeline } from '../support/instaflow.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const page = (name: string) => readFileSync(join(root, 'docs', name), 'utf8');
@@ -70,6 +71,15 @@ it('From diffusers: the velocity of its convention leads to the data', () => {
   expect(numbers).toHaveLength(8);
   for (const number of numbers) expect(number).toBeCloseTo(3, 1);
 });
+
+it('Text to image: the program makes a picture', async () => {
+  await writePipeline(join(project, 'instaflow'), pipelineShapes().shapes);
+  const [program] = blocks(page('text-to-image.md'), 'js');
+  writeFileSync(join(project, 'text.mjs'), program.replace('steps: 1', 'steps: 1, size: 64'));
+  const { stderr, status } = run(['text.mjs']);
+  expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
+  expect((await decodePng(readFileSync(join(project, 'cat.png')))).width).toBe(64);
+}, 60_000);
 
 describe('From the official PyTorch code: published checkpoints', () => {
   const [, section] = /### The published checkpoints\n(.*?)\n## /s.exec(page('from-pytorch.md')) ?? [];

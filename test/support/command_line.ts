@@ -21,8 +21,7 @@ export function split(line: string): string[] {
 }
 
 async function load(name: CommandName): Promise<Command> {
-  const file = name === 'estimate' ? 'chain' : name;
-  const module = (await import(`../../src/cli/${file}.ts`)) as Record<string, Command>;
+  const module = (await import(`../../src/cli/${name}.ts`)) as Record<string, Command>;
   return module[`${name}Command`];
 }
 

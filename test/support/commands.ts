@@ -1,11 +1,12 @@
 // All commands, for tests that run them in their own process.
 import type { Command } from '../../src/cli/arguments.ts';
-import { chainCommand, estimateCommand } from '../../src/cli/chain.ts';
+import { chainCommand } from '../../src/cli/chain.ts';
 import { classifierCommand } from '../../src/cli/classifier.ts';
 import { compareCommand } from '../../src/cli/compare.ts';
 import { configCommand } from '../../src/cli/config.ts';
 import { convertCommand } from '../../src/cli/convert.ts';
 import { doctorCommand } from '../../src/cli/doctor.ts';
+import { estimateCommand } from '../../src/cli/estimate.ts';
 import { evalCommand } from '../../src/cli/eval.ts';
 import { figureCommand } from '../../src/cli/figure.ts';
 import { inspectCommand } from '../../src/cli/inspect.ts';
@@ -17,6 +18,7 @@ import { runsCommand } from '../../src/cli/runs.ts';
 import { sampleCommand } from '../../src/cli/sample.ts';
 import { serveCommand } from '../../src/cli/serve.ts';
 import { statsCommand } from '../../src/cli/stats.ts';
+import { textCommand } from '../../src/cli/text.ts';
 import { trainCommand } from '../../src/cli/train.ts';
 import { tuneCommand } from '../../src/cli/tune.ts';
 
@@ -26,6 +28,7 @@ export const commands: readonly Command[] = [
   reflowCommand,
   evalCommand,
   sampleCommand,
+  textCommand,
   serveCommand,
   chainCommand,
   estimateCommand,

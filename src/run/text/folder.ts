@@ -1,8 +1,9 @@
 // A text-to-image model as a folder of diffusers: model_index.json, and for each part a folder with config.json and weights.
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { kind } from '../../arguments.ts';
 import { FileError } from '../../errors.ts';
-import { asFileError, isFolder, readWhole } from '../../io/file.ts';
+import { asFileError, exists, isFolder, readWhole } from '../../io/file.ts';
 import { parseJsonFile } from '../../io/json.ts';
 import { openWeights, type WeightFiles } from '../../io/weights.ts';
 import type { JsonObject } from './configurations.ts';
@@ -20,6 +21,9 @@ export interface Part {
 }
 
 const MAX_BYTES = 16 * 2 ** 20;
+
+/** The name of a variant. */
+export const variantKind = kind('a name such as "fp16"', (v) => typeof v === 'string' && /^\w+$/.test(v));
 
 /** Reads a JSON object. @throws FileError */
 export async function readJsonObject(path: string): Promise<JsonObject> {
@@ -61,6 +65,21 @@ export async function readModelIndex(folder: string): Promise<JsonObject> {
       );
   }
   return index;
+}
+
+/**
+ * @throws FileError for a folder whose scheduler is of a network that predicts neither noise nor, as InstaFlow, a velocity: the
+ * v-prediction of Stable Diffusion 2.1
+ */
+export async function refuseOtherPrediction(folder: string): Promise<void> {
+  const path = join(folder, 'scheduler', 'scheduler_config.json');
+  if (!(await exists(path))) return;
+  const { prediction_type: type } = await readJsonObject(path);
+  if (type === 'v_prediction' || type === 'sample')
+    throw new FileError(
+      path,
+      `has prediction_type "${type}", as the 768-pixel models of Stable Diffusion 2 have; this program computes with networks that predict the noise or the velocity of a flow`,
+    );
 }
 
 /** The first words of weight files: those of diffusers and those of transformers. */

@@ -45,7 +45,7 @@ export interface TextToImageOptions {
   batch?: number;
   /** Edge of a tile in latents when decoding, for large pictures; default: the whole picture at once. */
   tile?: number;
-  /** Called while the model loads, after each step, and after each picture is decoded. */
+  /** Called when a text is read, after each step, and before and after each picture is decoded. */
   onProgress?: (progress: TextToImageProgress) => void;
   signal?: AbortSignal;
 }
@@ -69,6 +69,9 @@ const generateOptions: OptionKinds<TextToImageOptions> = {
   onProgress: kinds.callback,
   signal: kinds.signal,
 };
+
+/** Bytes of all pictures of a call. */
+const MOST_BYTES = 2 ** 31;
 
 const pair = listOf(kinds.count, 'numbers of pixels', 2);
 
@@ -117,6 +120,11 @@ export function planOf(options: TextToImageOptions, model: TextToImage): Picture
     throw new ValueError(`[${op}] expected a size of multiples of ${factor}, got ${height} x ${width}`);
   const latentShape = [height / factor, width / factor, model.vae.options.latentChannels] as const;
   const count = prompts.length * perPrompt;
+  const bytes = count * height * width * model.vae.options.channels;
+  if (bytes > MOST_BYTES)
+    throw new ValueError(
+      `[${op}] expected at most ${MOST_BYTES} bytes of pictures, got ${count} of ${height} x ${width} pixels`,
+    );
   const own = [latentShape[2], latentShape[0], latentShape[1]];
   const each = own[0] * own[1] * own[2];
   if (latents && latents.length !== count * each)

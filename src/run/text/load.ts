@@ -1,13 +1,14 @@
 // Loads a text-to-image model from a folder of diffusers or from a single file.
 import { join } from 'node:path';
-import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { deviceKind } from '../../device/device.ts';
 import { openDefaultDevice } from '../../device/open_default.ts';
 import { FileError } from '../../errors.ts';
 import { exists, isFolder } from '../../io/file.ts';
-import type { PartName } from './folder.ts';
+import { type PartName, refuseOtherPrediction, variantKind } from './folder.ts';
 import { type Configurations, fillNetworks, matchNetworks, requireMemory } from './networks.ts';
+import { summaryOf, type TextToImageSummary } from './survey.ts';
 import { checkParts, type Prediction, type TextToImage, textToImageOf } from './text_to_image.ts';
 import { loadTokenizer } from './tokenizer.ts';
 
@@ -27,17 +28,20 @@ export interface LoadTextToImageOptions {
   configurations?: Configurations;
   /** Called with a notice about the device that is opened. */
   onNotice?: (text: string) => void;
-  /** Called after each tensor with the part and the bytes read. */
+  /** Called before memory is allocated, with what the files hold. An error that it throws ends the loading. */
+  onFound?: (summary: TextToImageSummary) => void;
+  /** Called after each tensor with the part and the bytes read. An error that it throws ends the loading. */
   onProgress?: (progress: { part: PartName; bytes: number }) => void;
 }
 
 const loadOptions: OptionKinds<LoadTextToImageOptions> = {
   device: deviceKind,
-  variant: kind('a name such as "fp16"', (v) => typeof v === 'string' && /^\w+$/.test(v)),
+  variant: variantKind,
   tokenizer: kinds.path,
   prediction: oneOf(['velocity', 'noise']),
   configurations: kinds.object,
   onNotice: kinds.callback,
+  onFound: kinds.callback,
   onProgress: kinds.callback,
 };
 
@@ -58,7 +62,7 @@ const loadOptions: OptionKinds<LoadTextToImageOptions> = {
 export async function loadTextToImage(path: string, options: LoadTextToImageOptions = {}): Promise<TextToImage> {
   checkArgument('loadTextToImage', 'path', path, kinds.path);
   const checked = checkOptions('loadTextToImage', options, loadOptions);
-  const { variant, prediction = 'velocity', configurations, onProgress, onNotice = () => {} } = checked;
+  const { variant, prediction = 'velocity', configurations, onFound, onProgress, onNotice = () => {} } = checked;
   if (!(await exists(path))) throw new FileError(path, 'no such file or folder; give the folder or file of a model');
   if (checked.tokenizer === undefined && !isFolder(path))
     throw new FileError(
@@ -66,6 +70,7 @@ export async function loadTextToImage(path: string, options: LoadTextToImageOpti
       'is a single file, which has no tokenizer; name a folder of vocab.json and merges.txt as "tokenizer"',
     );
   const matched = await matchNetworks(path, { variant, configurations });
+  if (checked.prediction === undefined && isFolder(path)) await refuseOtherPrediction(path);
   const tokenizer = await loadTokenizer(checked.tokenizer ?? join(path, 'tokenizer'));
   const outline = {
     unet: matched.unet.network,
@@ -73,6 +78,7 @@ export async function loadTextToImage(path: string, options: LoadTextToImageOpti
     text_encoder: matched.text_encoder.network,
   };
   checkParts(outline, tokenizer);
+  onFound?.(await summaryOf(path, matched));
   const device = checked.device ?? (await openDefaultDevice('cpu', {}, onNotice));
   requireMemory(path, matched, device);
   const networks = await fillNetworks(matched, device, (part, bytes) => onProgress?.({ part, bytes }));

@@ -175,11 +175,13 @@ export class TextToImage {
       latents.set(flowed.samples, (from * latents.length) / count);
       for (let i = 0; i < n; i++) {
         plan.signal?.throwIfAborted();
+        const decoding = { stage: 'decoding', first: from + i, count, of: 1 } as const;
+        plan.onProgress?.({ ...decoding, done: 0 });
         const size = flowed.samples.length / n;
         const own = flowed.samples.slice(i * size, (i + 1) * size);
         const pixels = await timed('decoding', () => this.pixelsOf(own, latentShape, plan.tile));
         images.set(toBytes(pixels), ((from + i) * images.length) / count);
-        plan.onProgress?.({ stage: 'decoding', first: from + i, count, done: 1, of: 1 });
+        plan.onProgress?.({ ...decoding, done: 1 });
       }
     }
     return {

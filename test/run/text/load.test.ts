@@ -306,7 +306,7 @@ describe('requests', () => {
       onProgress: ({ stage }) => stages.push(stage),
     });
     expect(shape).toEqual([1, 18, 22, 3]);
-    expect(stages).toEqual(['text', 'network', 'network', 'network', 'decoding']);
+    expect(stages).toEqual(['text', 'network', 'network', 'network', 'decoding', 'decoding']);
     expect((await model.generate({ ...request, sampler: 'rk45', tolerance: 0.1 })).nfe).toBeGreaterThan(6);
     const before = device.memory().live;
     const abort = new AbortController();
