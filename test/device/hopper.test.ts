@@ -210,14 +210,18 @@ describe('the convolution', () => {
   function changed(build: Build, name: string, ...edits: [line: string, into: string][]): Build {
     const copy = join(folder, name);
     cpSync(kernels, copy, { recursive: true, filter: (path) => !/\.(ts|c|h)$/.test(path) });
-    const file = join(copy, 'conv/hopper.cu');
-    let text = readFileSync(file, 'utf8');
+    const sources = ['conv/hopper.cu', 'conv/hopper_ring.cuh'].map((file) => join(copy, file));
     for (const [line, into] of edits) {
-      expect(text.split(line).length, `places of "${line}"`).toBe(2);
-      text = text.replace(line, into);
+      const places = sources.flatMap((file) =>
+        readFileSync(file, 'utf8')
+          .split(line)
+          .slice(1)
+          .map(() => file),
+      );
+      expect(places.length, `places of "${line}"`).toBe(1);
+      writeFileSync(places[0], readFileSync(places[0], 'utf8').replace(line, into));
     }
-    writeFileSync(file, text);
-    return { ...build, module: { ...build.module, name, url: pathToFileURL(file) } };
+    return { ...build, module: { ...build.module, name, url: pathToFileURL(sources[0]) } };
   }
 
   /** A 1x1 convolution of small whole numbers: one block, two or three tiles of 12 steps, which is more than the ring has stages. */

@@ -68,9 +68,12 @@ struct weights_by_input {
 
 /* The kernel argument `chunked`: 1 for the left operand of the product, 2 for the right. */
 
+/* In tf32 on sm_80, tiles of 128 need more registers than two blocks leave each other. */
+#define FORWARD_BLOCKS (TILE == 128 && sizeof(real) == 4 && __CUDA_ARCH__ < 900 ? 1 : 0)
+
 /* y = scale (conv(x, w) + bias + add + residual); bias [Cout], add [N, Cout] and residual may be 0. The last channels of the image, from
  * number part0 on, are those of `second`. */
-KERNEL __launch_bounds__(TILE_THREADS) conv_forward(const real *x, const real *w, real *y, const float *bias, const real *add,
+KERNEL __launch_bounds__(TILE_THREADS, FORWARD_BLOCKS) conv_forward(const real *x, const real *w, real *y, const float *bias, const real *add,
                                                     const real *residual, const int *table, float scale, int chunked,
                                                     const real *second, int part0) {
   SHARED_TILES(shared);

@@ -133,7 +133,7 @@ template <class Left, class Right>
 DEVICE void tile_product(shared_tiles shared, int row0, int column0, int rows, int columns, int begin, int end,
                          const Left &left, const Right &right, const output &c) {
   constexpr int across = TILE / WARP_COLUMNS;
-  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  int warp = threadIdx.x / 32;
   int warp_row = warp / across * WARP_ROWS, warp_column = warp % across * WARP_COLUMNS;
   supply<Left> left_supply(left, row0, rows);
   supply<Right> right_supply(right, column0, columns);

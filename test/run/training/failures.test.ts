@@ -171,7 +171,7 @@ describe('a disk', () => {
     });
 
   it('that fills up while images are written holds whole images only', async (context) => {
-    const disk = smallDisk(context, 'images', '256k');
+    const disk = smallDisk(context, 'disk-images', '256k');
     fill(disk, 4096 * 8);
     const config = await configWith('digits', { 'data.image_size': 64 });
     const shape: [number, number, number, number] = [8, 64, 64, 1];
