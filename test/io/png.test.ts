@@ -83,6 +83,8 @@ describe('writing', () => {
 
   it('refuses impossible images', async () => {
     await expect(encodePng({ width: 2, height: 2, channels: 3, data: new Uint8Array(11) })).rejects.toThrow(/needs 12/);
+    const pixel = { width: 1, height: 1, channels: 1, data: new Uint8Array(1) };
+    await expect(encodePng(pixel, { level: 9 } as object)).rejects.toThrow(/expected options among texts, got "level"/);
     await expect(encodePng({ width: 0, height: 2, channels: 3, data: new Uint8Array(0) })).rejects.toThrow(ValueError);
     await expect(encodePng({ width: 1, height: 1, channels: 5, data: new Uint8Array(5) })).rejects.toThrow(ValueError);
   });

@@ -196,8 +196,6 @@ it.each<[name: string, call: () => unknown]>([
   ['samplePoints', bound(data.samplePoints, 'two_moons', 2, 0, { noise: 0.1 })],
   ['readPth', bound(io.readPth, 'x.pth', { weights_only: true })],
   ['writePth', bound(io.writePth, 'x.pth', 1, { pickle_protocol: 2 })],
-  ['encodePng', bound(io.encodePng, {}, { level: 9 })],
-  ['writePng', bound(io.writePng, 'x.png', {}, { level: 9 })],
   ['encodeNpy', bound(io.encodeNpy, {}, 'F')],
   ['readNpy', bound(io.readNpy, 'x.npy', { mmap_mode: 'r' })],
   ['writeNpy', bound(io.writeNpy, 'x.npy', {}, { allow_pickle: false })],
