@@ -20,10 +20,11 @@ nn -> base, device, tensor, autograd, kernels
 flow -> base, device, tensor, autograd, kernels
 data -> base, io, device, tensor
 eval -> base, io, device, tensor, autograd, kernels, nn
+plane -> base, device, tensor, autograd, kernels, nn, flow, data
 fluent.ts -> tensor, kernels
 testing -> base, tensor, autograd
 index.ts -> base, device, tensor, autograd, kernels
-run -> base, io, device, tensor, autograd, kernels, nn, flow, data, eval
+run -> base, io, device, tensor, autograd, kernels, nn, flow, data, eval, plane
 run/arguments.ts ->
 run/config ->
 run/plot ->
@@ -41,7 +42,7 @@ run/text -> run/machine
 run/runs -> run/config, run/machine, run/checkpoints, run/workdir, run/loggers, run/plot, run/eval, run/report, run/chain
 run/serve -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/sampling
 run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/loggers, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve, run/text
-cli -> base, io, device, data, flow, run, run/config, run/machine, run/checkpoints, run/workdir, run/plot, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve, run/text
+cli -> base, io, device, data, flow, plane, run, run/config, run/machine, run/checkpoints, run/workdir, run/plot, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve, run/text
 `.trim();
 
 /** The one file outside of src that is imported: the build writes it. */

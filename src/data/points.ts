@@ -13,7 +13,8 @@ import { randomBlock } from './random.ts';
 
 type Point = [x: number, y: number];
 
-interface Draw {
+/** Two uniforms and two normals, from which a point is made. */
+export interface Draw {
   u: number;
   v: number;
   g0: number;
@@ -85,6 +86,30 @@ export type PointSetName = keyof typeof pointSets;
 /** The names of the point sets that samplePoints supports. */
 export const pointSetNames = Object.keys(pointSets) as PointSetName[];
 
+/** How many equally likely parts a set has: its first uniform u chooses part floor(K u). 1: it has no parts. */
+export const pointParts: Readonly<Record<PointSetName, number>> = {
+  gaussian: 1,
+  eight_gaussians: 8,
+  two_moons: 2,
+  checkerboard: 4,
+  spiral: 2,
+  pinwheel: 5,
+  rings: 4,
+  swiss_roll: 1,
+  s_curve: 1,
+};
+
+/** Point i of a set. @param part of the set, from 0, that it shall be drawn from; default: one that is drawn */
+export function pointOf(name: PointSetName, i: number, seed: number, part?: number): Point {
+  const drawn = draw(i, seed);
+  return pointSets[name](part === undefined ? drawn : { ...drawn, u: (part + drawn.u) / pointParts[name] });
+}
+
+/** The part of a set that point i belongs to. */
+export function partOf(name: PointSetName, i: number, seed: number): number {
+  return floor(pointParts[name] * draw(i, seed).u);
+}
+
 const MOST_POINTS = 2 ** 30;
 const pointCount = wholeFrom(0, MOST_POINTS);
 
@@ -108,13 +133,13 @@ export function samplePoints(name: PointSetName, count: number, seed: number, ..
     throw new ValueError(`unknown point set "${name}"; ${hint}known names: ${pointSetNames.join(', ')}`);
   }
   const points = new Float32Array(2 * count);
-  for (let i = 0; i < count; i++) points.set(pointSets[name](draw(i, seed)), 2 * i);
+  for (let i = 0; i < count; i++) points.set(pointOf(name, i, seed), 2 * i);
   return points;
 }
 
 // Two blocks per point: two uniforms of 32 bits, and two normals by Box-Muller, whose argument of the logarithm is
 // never 0.
-function draw(i: number, seed: number): Draw {
+export function draw(i: number, seed: number): Draw {
   const [a, b] = randomBlock(0, i, streams.points, seed);
   const [c, d] = randomBlock(1, i, streams.points, seed);
   const radius = sqrt(-2 * Math.log((c + 1) / 2 ** 32));

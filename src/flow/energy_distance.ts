@@ -26,6 +26,39 @@ export function energyDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: 
   return 2 * meanDistance(a, b, dim) - meanDistance(a, a, dim) - meanDistance(b, b, dim);
 }
 
+/** Energy distances to one set of points in the plane, whose distances among themselves are computed once. @internal */
+export class EnergyReference {
+  private readonly points: Float64Array;
+  private readonly own: number;
+
+  constructor(points: Float64Array) {
+    this.points = points;
+    this.own = withinPlane(points);
+  }
+
+  /** The energy distance between the set and `points`. */
+  distanceTo(points: Float64Array): number {
+    const { points: others } = this;
+    let total = 0;
+    for (let i = 0; i < points.length; i += 2)
+      for (let j = 0; j < others.length; j += 2)
+        total += planeDistance(points[i] - others[j], points[i + 1] - others[j + 1]);
+    return (8 * total) / (points.length * others.length) - withinPlane(points) - this.own;
+  }
+}
+
+function planeDistance(x: number, y: number): number {
+  return Math.sqrt(x * x + y * y);
+}
+
+/** Mean distance of two points of a set in the plane, those of a point to itself included. */
+function withinPlane(points: Float64Array): number {
+  let total = 0;
+  for (let i = 0; i < points.length; i += 2)
+    for (let j = 0; j < i; j += 2) total += planeDistance(points[i] - points[j], points[i + 1] - points[j + 1]);
+  return (8 * total) / points.length ** 2;
+}
+
 function meanDistance(a: ArrayLike<number>, b: ArrayLike<number>, dim: number): number {
   let total = 0;
   for (let i = 0; i < a.length; i += dim)

@@ -1,8 +1,23 @@
 /// <reference types="node" preserve="true" />
 // Rectified Flow: the public names of `rectiflow/flow`.
+export {
+  type Assignment,
+  type Crossings,
+  countCrossings,
+  optimalAssignment,
+  type TransportCostOptions,
+  transportCost,
+} from './assignment.ts';
 export { Draw, type DrawnBy, type DrawSource, type NoiseOptions, type TimeOptions } from './draw.ts';
 export { energyDistance } from './energy_distance.ts';
 export { type ConditionedVelocity, type GuidanceOptions, guided } from './guided.ts';
+export {
+  type KernelForm,
+  type KernelOptions,
+  type KernelVelocity,
+  kernelVelocity,
+  type PointPairs,
+} from './kernel_velocity.ts';
 export { LIKELIHOOD_EPSILON, type Likelihood, type LikelihoodOptions, likelihood } from './likelihood.ts';
 export { type Distance, interpolate, type LossOptions, pseudoHuber, pseudoHubers, rectifiedFlowLoss } from './loss.ts';
 export { noisePredictionVelocity, stableDiffusionBetas } from './noise_prediction.ts';

@@ -38,13 +38,14 @@ export interface Solution {
  * A Runge-Kutta method. Stage i is the slope k_i at t + nodes[i] h and x + h sum_j stages[i][j] k_j; the step is to
  * x + h sum_j weights[j] k_j.
  */
-interface Tableau {
+export interface Tableau {
   nodes: readonly number[];
   stages: readonly (readonly number[])[];
   weights: readonly number[];
 }
 
-const tableaus = {
+/** The methods with equal steps. */
+export const tableaus = {
   euler: { nodes: [0], stages: [[]], weights: [1] },
   heun: { nodes: [0, 1], stages: [[], [1]], weights: [1 / 2, 1 / 2] },
   midpoint: { nodes: [0, 1 / 2], stages: [[], [1 / 2]], weights: [0, 1] },

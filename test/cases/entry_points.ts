@@ -314,9 +314,15 @@ export const claims: Record<string, Record<string, Claim>> = {
     ),
     sinusoidalEmbedding: of([[4]], ([labels]) => nn.sinusoidalEmbedding(labels, 8)),
   },
+  plane: {
+    ...none('numbers and names', 'ERROR_STEPS', 'couplings', 'planeEnds', 'planeSetNames', 'planeSettings'),
+    ...none('numbers and names', 'planeSolvers', 'velocityKinds'),
+    ...none('points of the host', 'PlaneSession', 'drawPlane'),
+  },
   flow: {
     ...none('numbers and names', 'LIKELIHOOD_EPSILON', 'TIME_EPSILON', 'TIME_SCALE', 'fixedSolvers', 'sdeDrifts'),
     ...none('numbers and names', 'solverNames', 'timeLaws', 'evaluationsAStep', 'energyDistance'),
+    ...none('points of the host', 'countCrossings', 'kernelVelocity', 'optimalAssignment', 'transportCost'),
     ...none('draws', 'Draw', 'initialNoise', 'scheduledTimes'),
     ...none('gives numbers of the host: flow/gradients.test.ts', 'encode', 'likelihood', 'sample', 'straightness'),
     ...none('gives numbers of the host: flow/gradients.test.ts', 'trajectory'),

@@ -10,6 +10,7 @@ import * as flow from '../../src/flow/index.ts';
 import * as engine from '../../src/index.ts';
 import * as io from '../../src/io/index.ts';
 import * as nn from '../../src/nn/index.ts';
+import * as plane from '../../src/plane/index.ts';
 import * as run from '../../src/run/index.ts';
 import * as testing from '../../src/testing/index.ts';
 import { agrees, readExamples, runExample, statedIn } from '../support/doc_examples.ts';
@@ -28,7 +29,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const entries = Object.values(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).exports).flatMap((entry) =>
   typeof entry === 'object' ? [(entry as { default: string }).default.replace(/^\.\/dist\/(.*)\.js$/, '$1.ts')] : [],
 );
-const modules = [engine, nn, flow, data, io, evaluation, run, testing];
+const modules = [engine, nn, flow, data, io, evaluation, plane, run, testing];
 const scope = Object.assign({}, ...modules) as Record<string, unknown>;
 const { names, examples, faults } = readExamples(entries);
 const typeOnly = new Set(names.filter((one) => one.typeOnly).map(({ name }) => name));

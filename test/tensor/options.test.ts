@@ -7,6 +7,7 @@ import * as flow from '../../src/flow/index.ts';
 import * as engine from '../../src/index.ts';
 import * as io from '../../src/io/index.ts';
 import * as nn from '../../src/nn/index.ts';
+import * as plane from '../../src/plane/index.ts';
 
 const device = await engine.openDevice('cpu');
 const x = () => engine.tensor([1, 2, 3, 4], { shape: [2, 2], device });
@@ -200,6 +201,8 @@ it.each<[name: string, call: () => unknown]>([
   ['readNpy', bound(io.readNpy, 'x.npy', { mmap_mode: 'r' })],
   ['writeNpy', bound(io.writeNpy, 'x.npy', {}, { allow_pickle: false })],
   ['energyDistance', bound(flow.energyDistance, [1], [1], 1, { beta: 1 })],
+  ['countCrossings', bound(flow.countCrossings, [0, 0], [1, 1], 2)],
+  ['drawPlane', bound(plane.drawPlane, 'triangle', 'from', 2, 0, 0, { noise: 1 })],
   ['interpolate', bound(flow.interpolate, x, x, x, { clip: true })],
   ['gaussianOf', bound(evaluation.gaussianOf, {}, { ddof: 0 })],
   ['activate', bound(nn.activate, x, 'relu', { inplace: true })],
