@@ -45,6 +45,10 @@ const expected: [title: string, output: RegExp, ...given: string[]][] = [
     ),
   ],
   ['less memory', /^\[ 32, 32 \]\n$/],
+  [
+    'flows in the plane',
+    /^1-rectified flow \d+\.\d\d \d+\.\d\d -?\d+\.\d{3}\n2-rectified flow \d+\.\d\d \d+\.\d\d -?\d+\.\d{3}\n21 200\n$/,
+  ],
 ];
 
 // This project has the package installed.
