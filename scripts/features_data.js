@@ -181,7 +181,7 @@ export const groups = {
     },
     {
       what: 'text to image, from files of diffusers or CompVis',
-      ours: 'loadTextToImage TextToImage saveTextToImage',
+      ours: 'loadTextToImage TextToImage saveTextToImage inspectTextToImage estimateTextToImage serveTextToImage',
       from: 'rectiflow/run',
       others: '- - -',
     },

@@ -40,7 +40,7 @@ run/report -> run/arguments.ts, run/config, run/plot, run/machine, run/data.ts, 
 run/chain -> run/arguments.ts, run/config, run/machine, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report
 run/text -> run/machine
 run/runs -> run/config, run/machine, run/checkpoints, run/workdir, run/loggers, run/plot, run/eval, run/report, run/chain
-run/serve -> run/arguments.ts, run/config, run/machine, run/data.ts, run/checkpoints, run/sampling
+run/serve -> run/arguments.ts, run/config, run/plot, run/machine, run/data.ts, run/checkpoints, run/sampling, run/text
 run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/loggers, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve, run/text
 cli -> base, io, device, data, flow, plane, run, run/config, run/machine, run/checkpoints, run/workdir, run/plot, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve, run/text
 `.trim();

@@ -93,7 +93,11 @@ export const textCommand: Command = {
         onFound(found) {
           summary = found;
           request = requestOf(found, { size, tile, pictures: prompts.length * count, latents, path: noise.path });
-          requirePictureMemory(found, { size: request.size, tile: request.tile, guidance: flow.guidance }, device);
+          requirePictureMemory(
+            found,
+            { size: request.size, tile: request.tile && request.tile / found.factor, guidance: flow.guidance },
+            device,
+          );
           noteWeights(found, model.prediction);
           progress = startProgress('load', Math.ceil(found.bytes / 1e6));
         },
@@ -115,7 +119,7 @@ export const textCommand: Command = {
           prompt: prompts,
           count,
           size: asked.size,
-          tile: asked.tile === undefined ? undefined : asked.tile / found.factor,
+          tile: asked.tile && asked.tile / found.factor,
           sampler: flow.sampler,
           steps: flow.steps,
           tolerance: flow.tolerance,

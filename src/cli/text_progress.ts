@@ -1,8 +1,6 @@
-// Progress of pictures of texts, in hundredths of all work: parts count by what they have to compute.
-
-import type { SolverName } from '../flow/sample.ts';
-import { evaluationsAStep } from '../flow/solvers.ts';
-import { pictureWork, type Work } from '../run/text/costs.ts';
+// Progress of pictures of texts, in hundredths of all work.
+import type { SolverName } from '../flow/index.ts';
+import { shareOf } from '../run/text/costs.ts';
 import type { TextToImageProgress } from '../run/text/generate_options.ts';
 import type { TextToImageSummary } from '../run/text/survey.ts';
 import { startProgress } from './progress.ts';
@@ -17,34 +15,20 @@ interface Request {
   count: number;
 }
 
-/** Evaluations by which the share of rk45 is guessed; it stops when it is done. */
-const RK45_EVALUATIONS = 60;
-
-const all = ({ convolution, linear, attention }: Work) => convolution + linear + attention;
-
-export function textProgress(
-  { networks }: TextToImageSummary,
-  { sampler, steps = 1, count, ...request }: Request,
-): { update(progress: TextToImageProgress): void; stop(): void } {
-  const work = pictureWork(networks, request);
-  const evaluations = sampler === 'rk45' ? RK45_EVALUATIONS : steps * evaluationsAStep(sampler);
-  const [text, flow, decoding] = [all(work.text), evaluations * all(work.network), all(work.decoding)];
-  const whole = text + flow + decoding;
+export function textProgress({ networks, factor }: TextToImageSummary, request: Request) {
+  const { sampler, steps = 1, count, tile } = request;
+  const share = shareOf(networks, { ...request, tile: tile === undefined ? undefined : tile / factor });
   const progress = startProgress('pictures %', 100);
+  const describe = ({ stage, done, of }: TextToImageProgress): string => {
+    if (stage === 'text') return 'text read';
+    if (stage === 'decoding') return done < of ? 'decoding' : 'decoded';
+    return sampler === 'rk45' ? `t ${(done / of).toFixed(3)}` : `step ${Math.round((done / of) * steps)} of ${steps}`;
+  };
   return {
-    update({ stage, first, done, of }) {
-      const before = { text: 0, network: text, decoding: text + flow }[stage];
-      const own = { text, network: flow, decoding }[stage];
-      const share = (first + (before + (own * done) / of) / whole) / count;
-      const picture = count === 1 ? '' : `picture ${first + 1} of ${count}  `;
-      progress.update(Math.min(100, Math.round(100 * share)), picture + describe(stage, done / of));
+    update(now: TextToImageProgress): void {
+      const picture = count === 1 ? '' : `picture ${now.first + 1} of ${count}  `;
+      progress.update(Math.round(100 * share(now)), picture + describe(now));
     },
     stop: () => progress.stop(),
   };
-
-  function describe(stage: TextToImageProgress['stage'], share: number): string {
-    if (stage === 'text') return 'text read';
-    if (stage === 'decoding') return share < 1 ? 'decoding' : 'decoded';
-    return sampler === 'rk45' ? `t ${share.toFixed(3)}` : `step ${Math.round(share * steps)} of ${steps}`;
-  }
 }

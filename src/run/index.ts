@@ -72,6 +72,7 @@ export { Pipeline, type PipelineOptions, type PipelineRequest, type PipelineSamp
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sampling/sample.ts';
 export { type SampleServer, type ServeOptions, serveSamples } from './serve/index.ts';
 export type { SampleAnswer } from './serve/sampler.ts';
+export { type ServeTextToImageOptions, serveTextToImage } from './serve/text.ts';
 export {
   type EstimateTextToImageOptions,
   estimateTextToImage,

@@ -422,6 +422,7 @@ export const claims: Record<string, Record<string, Claim>> = {
       'inspectTextToImage',
       'loadTokenizer',
       'saveTextToImage',
+      'serveTextToImage',
       'torchRandn',
     ),
     ...none('trains', 'train', 'trainClassifier', 'trainReflow', 'runChain'),

@@ -128,9 +128,12 @@ describe('docs/commands.md', () => {
         const free = words.map((word) => (word === '8080' ? '0' : word));
         return runUntil(free, /http:\/\/\S+:\d+/, async (text) => {
           const [address] = /http:\/\/[\w.:[\]-]+:\d+/.exec(text) as RegExpExecArray;
-          const body = JSON.stringify({ count: 1, sampler: 'euler', steps: 1 });
-          const headers = { 'content-type': 'application/json' };
-          expect((await fetch(`${address}/sample`, { method: 'POST', headers, body })).status).toBe(200);
+          const order = { sampler: 'euler', steps: 1 };
+          const [path, asked] = words.includes('--model')
+            ? ['text', { prompt: 'a cat', size: 64 }]
+            : ['sample', { count: 1 }];
+          const [headers, body] = [{ 'content-type': 'application/json' }, JSON.stringify({ ...order, ...asked })];
+          expect((await fetch(`${address}/${path}`, { method: 'POST', headers, body })).ok).toBe(true);
         });
       }
       expect(run(words)).not.toBe('');

@@ -1,37 +1,9 @@
-// The HTTP layer of the sampling server. Everything a client can send has a limit in time, bytes and number, and
+// The HTTP layer of the servers of samples and of pictures. Everything a client can send has a limit in time, bytes and number, and
 // nothing is computed for clients that have disconnected.
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { RectiflowError, ValueError } from '../../errors.ts';
-import { JobQueue } from './queue.ts';
-import {
-  type AnswerType,
-  answerType,
-  checkBody,
-  HttpError,
-  isLoopback,
-  type Order,
-  type OrderRules,
-  orderOf,
-  parseBody,
-  readBody,
-  refuseForeignPages,
-  targetOf,
-} from './request.ts';
-
-/** The source of the server's samples. */
-export interface Sampler {
-  rules: OrderRules;
-  /** Reported by /healthz. */
-  about: { version: string; device: string; checkpoint: string; shape: readonly number[] };
-  /** Longest time for which it blocks the event loop at once, in seconds. */
-  blocking: number;
-  /** Computes an answer of the given type. @throws the signal's reason soon after it is aborted */
-  draw(order: Order, type: AnswerType, signal: AbortSignal): Promise<Drawn>;
-}
-
-/** Body and additional headers of an answer. */
-export type Drawn = Pick<Reply, 'body' | 'headers'>;
+import { HttpError, isLoopback, refuseForeignPages, targetOf } from './request.ts';
 
 /** Time limits for clients, in milliseconds. */
 export interface Times {
@@ -63,9 +35,6 @@ const FAREWELL_MS = 500;
 export interface HttpOptions {
   host: string;
   port: number;
-  queue: number;
-  /** Seconds that the samples of one request may take; default 600. */
-  timeout?: number;
   times?: Partial<Times>;
   /** Called with errors that the client did not cause. */
   onFailure?: (error: unknown) => void;
@@ -75,15 +44,26 @@ export interface HttpServer {
   url: string;
   /** The actual address and port, resolved from a name or port 0. */
   address: AddressInfo;
-  /** Starts to serve samples; before this call, orders get status 503. */
-  begin(sampler: Sampler): void;
+  /** The state of its connections. */
+  load(): Load;
+  /** Raises time limits for a server that blocks the event loop for so many seconds at once. */
+  expectBlocking(seconds: number): void;
   /** Stops listening and ends all requests. Resolves when all connections are closed and nothing is being computed. */
   close(): Promise<void>;
 }
 
-interface Reply {
+/** The state of a server's connections. */
+export interface Load {
+  connections: number;
+  /** Seconds since the server began to listen. */
+  uptime: number;
+  /** Whether so many answers are waiting to be read that no further work should begin. */
+  clogged: boolean;
+}
+
+export interface Reply {
   status: number;
-  type: AnswerType | 'text/plain; charset=utf-8';
+  type: 'image/png' | 'application/json' | 'text/plain; charset=utf-8' | 'text/html; charset=utf-8';
   body: Uint8Array | string;
   headers?: Record<string, string>;
 }
@@ -92,7 +72,17 @@ interface Reply {
  * Answers a request.
  * @param proceed must be called before reading the body; sends "100 Continue" if the client expects it
  */
-type Answer = (request: IncomingMessage, signal: AbortSignal, proceed: () => void) => Promise<Reply>;
+export type Answer = (request: IncomingMessage, signal: AbortSignal, proceed: () => void) => Promise<Reply>;
+
+/** What a server answers. */
+export interface Service {
+  /** Its paths, for those who ask for another. */
+  paths: readonly string[];
+  /** The answers of a path by method, GET also for HEAD; undefined for a path that does not exist. */
+  methodsOf(path: string): Readonly<Record<string, Answer>> | undefined;
+  /** Called when the server closes. Resolves when nothing is being computed. */
+  end(): Promise<void>;
+}
 
 /** A connection: its unanswered requests, and the bytes of its unsent answers. */
 interface Connection {
@@ -100,74 +90,27 @@ interface Connection {
   unsent: number;
 }
 
-const errorReply = (status: number, text: string, headers: Record<string, string> = {}): Reply => ({
+export const jsonReply = (status: number, value: unknown, headers: Record<string, string> = {}): Reply => ({
   status,
   type: 'application/json',
-  body: `${JSON.stringify({ error: text })}\n`,
+  body: `${JSON.stringify(value)}\n`,
   headers,
 });
 
+const errorReply = (status: number, text: string, headers: Record<string, string> = {}): Reply =>
+  jsonReply(status, { error: text }, headers);
+
 /** Starts to listen. @throws ValueError for a host or port on which this machine cannot listen */
-export async function listen(options: HttpOptions): Promise<HttpServer> {
-  const { host, port, timeout = 600, onFailure } = options;
+export async function listen(options: HttpOptions, service: Service): Promise<HttpServer> {
+  const { host, port, onFailure } = options;
   const times = { ...TIMES, ...options.times };
   const began = performance.now();
-  const queue = new JobQueue(options.queue);
   const connections = new Map<Socket, Connection>();
-  let sampler: Sampler | undefined;
   let ownNames: string[] | undefined;
   let unsent = 0;
   let closed: Promise<void> | undefined;
 
-  const busy = (text: string) => new HttpError(503, text, { 'retry-after': String(queue.retrySeconds) });
   const ending = () => new HttpError(503, 'the server is shutting down', { connection: 'close' });
-
-  const routes: Record<string, Record<string, Answer>> = {
-    '/': { GET: async () => ({ status: 200, type: 'text/plain; charset=utf-8', body: usage(sampler?.rules) }) },
-    '/healthz': { GET: health },
-    '/sample': { POST: sample },
-  };
-
-  async function health(): Promise<Reply> {
-    const body = {
-      status: sampler ? 'ok' : 'loading',
-      ...sampler?.about,
-      queue: queue.waiting,
-      queueLimit: queue.limit,
-      busy: queue.busy,
-      connections: connections.size,
-      uptime: Math.round(performance.now() - began) / 1000,
-    };
-    return { status: sampler ? 200 : 503, type: 'application/json', body: `${JSON.stringify(body)}\n` };
-  }
-
-  async function sample(...[request, signal, proceed]: Parameters<Answer>): Promise<Reply> {
-    const type = answerType(request);
-    if (targetOf(request).query !== '')
-      throw new HttpError(400, '/sample reads its options from a JSON body, not from a query');
-    checkBody(request);
-    proceed();
-    const body = parseBody(await readBody(request, signal));
-    if (!sampler) throw busy('the checkpoint is still loading');
-    const order = orderOf(body, sampler.rules);
-    if (queue.full) throw busy(`the queue is full: ${queue.limit} requests are waiting`);
-    if (unsent > MOST_UNSENT) throw busy('too many answers are waiting to be read by their clients');
-    const { draw } = sampler;
-    const work = () => withinTime(signal, (limited) => draw(order, type, limited));
-    return { status: 200, type, ...(await queue.run(work, signal)) };
-  }
-
-  /** Runs work with a signal that also aborts after `timeout`. @throws HttpError 503 */
-  async function withinTime<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const limit = new AbortController();
-    const text = `the samples took longer than ${timeout} s; ask for fewer images or steps`;
-    const timer = setTimeout(() => limit.abort(new HttpError(503, text)), 1000 * timeout);
-    try {
-      return await work(AbortSignal.any([signal, limit.signal]));
-    } finally {
-      clearTimeout(timer);
-    }
-  }
 
   function refusal(error: unknown): Reply {
     if (error instanceof HttpError) return errorReply(error.status, error.message, error.headers);
@@ -182,8 +125,8 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
       throw new HttpError(417, 'the only supported expectation is 100-continue');
     refuseForeignPages(request, ownNames);
     const { path } = targetOf(request);
-    const methods = Object.hasOwn(routes, path) ? routes[path] : path === '*' ? {} : undefined;
-    if (!methods) throw new HttpError(404, `not found; the paths are ${Object.keys(routes).join(', ')}`);
+    const methods = path === '*' ? {} : service.methodsOf(path);
+    if (!methods) throw new HttpError(404, `not found; the paths are ${service.paths.join(', ')}`);
     const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
     if (Object.hasOwn(methods, method)) return methods[method](request, signal, proceed);
     const allowed = Object.keys(methods).flatMap((name) => (name === 'GET' ? ['GET', 'HEAD'] : [name]));
@@ -316,10 +259,14 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
   return {
     url: `http://${addressText(host, address.port)}`,
     address,
-    begin(ready) {
-      sampler = ready;
-      // Raises the limits, so that requests received while the event loop was blocked do not count as late.
-      const least = 4000 * ready.blocking;
+    load: () => ({
+      connections: connections.size,
+      uptime: Math.round(performance.now() - began) / 1000,
+      clogged: unsent > MOST_UNSENT,
+    }),
+    expectBlocking(seconds) {
+      // Requests that are received while the event loop is blocked do not count as late.
+      const least = 4000 * seconds;
       server.headersTimeout = Math.max(times.headers, least);
       server.requestTimeout = Math.max(times.request, least);
       server.keepAliveTimeout = Math.max(times.idle, least);
@@ -333,7 +280,7 @@ export async function listen(options: HttpOptions): Promise<HttpServer> {
         const timer = setTimeout(() => server.closeAllConnections(), FAREWELL_MS);
         await ended;
         clearTimeout(timer);
-        await queue.idle();
+        await service.end();
       })();
       return closed;
     },
@@ -349,17 +296,4 @@ const reasons: Record<string, string> = {
 
 function addressText(host: string, port: number): string {
   return `${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
-function usage(rules: OrderRules | undefined): string {
-  const orders = rules
-    ? `  count    images, 1 to ${rules.mostCount}\n  seed     a whole number; default ${rules.seed}\n` +
-      `  steps    1 to ${rules.mostSteps}\n  sampler  default ${rules.sampler}\n`
-    : '';
-  return (
-    'rectiflow: samples of a rectified flow\n\n' +
-    'GET /healthz  the state of this server, as JSON\n' +
-    'POST /sample  a PNG grid, or JSON for Accept: application/json; the body is a JSON object with the optional keys\n' +
-    orders
-  );
 }

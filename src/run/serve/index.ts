@@ -4,9 +4,9 @@ import { runOptions } from '../arguments.ts';
 import type { LoadModelOptions } from '../checkpoints/open.ts';
 import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
-import { listen } from './http.ts';
 import { isLoopback } from './request.ts';
 import { openSampler } from './sampler.ts';
+import { listenForSamples } from './samples.ts';
 
 export interface ServeOptions extends Pick<LoadModelOptions, 'device' | 'partial'> {
   /** Name or address to listen on; default 127.0.0.1, which is reachable from this machine only. */
@@ -41,9 +41,10 @@ export function isHost(value: unknown): boolean {
   return typeof value === 'string' && /^[\w.:%-]+$/.test(value);
 }
 
-const serveOptions: OptionKinds<ServeOptions> = {
-  device: runOptions.device,
-  partial: kinds.boolean,
+/** The options that servers share. */
+export const servingOptions: OptionKinds<
+  Required<Pick<ServeOptions, 'host' | 'port' | 'queue' | 'timeout' | 'signal' | 'onNotice'>>
+> = {
   host: kind('a name or an address', isHost),
   port: kind('a port from 0 to 65535', (v) => isWhole(v, 0, 65535)),
   queue: kinds.count,
@@ -53,6 +54,12 @@ const serveOptions: OptionKinds<ServeOptions> = {
   ),
   signal: runOptions.signal,
   onNotice: runOptions.onNotice,
+};
+
+const serveOptions: OptionKinds<ServeOptions> = {
+  ...servingOptions,
+  device: runOptions.device,
+  partial: kinds.boolean,
 };
 
 /**
@@ -90,7 +97,7 @@ export async function serveSamples(reference: string, config: Config, options: S
   signal?.throwIfAborted();
   const onFailure = (error: unknown) => onNotice?.(`a request failed: ${(error as Error)?.message ?? error}`);
   // Listens first, because loading the network may take minutes.
-  const http = await listen({ host, port, queue, timeout, onFailure });
+  const http = await listenForSamples({ host, port, queue, timeout, onFailure });
   const { address } = http.address;
   if (!isLoopback(address))
     onNotice?.(`${http.url} may be reachable from other machines, and this server has no password`);

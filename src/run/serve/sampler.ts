@@ -17,8 +17,8 @@ import { pixels } from '../data.ts';
 import { packageVersion } from '../machine/provenance.ts';
 import { microBatchFor } from '../sampling/memory.ts';
 import { type SampledImages, sampleModel } from '../sampling/sample.ts';
-import type { Sampler } from './http.ts';
 import type { Order } from './request.ts';
+import type { Sampler } from './samples.ts';
 
 const MOST_COUNT = 256;
 /** Most pixel values of one order. Encoding that many as a PNG blocks the event loop for about half a second. */

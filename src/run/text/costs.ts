@@ -1,10 +1,13 @@
 // The products that the networks of a text-to-image model compute, and the memory of their activations, by their options alone.
 import type { Device } from '../../device/device.ts';
 import { OutOfMemoryError } from '../../errors.ts';
+import type { SolverName } from '../../flow/sample.ts';
+import { evaluationsAStep } from '../../flow/solvers.ts';
 import type { AutoencoderKLOptions } from '../../nn/diffusers/autoencoder_kl.ts';
 import type { CLIPTextOptions } from '../../nn/diffusers/clip_text.ts';
 import type { UNet2DConditionOptions } from '../../nn/diffusers/unet2d_condition.ts';
 import { deviceMemory, megabytes } from '../machine/resources.ts';
+import type { TextToImageProgress } from './generate_options.ts';
 import type { NetworkOptions, TextToImageSummary } from './survey.ts';
 
 /** Floating-point operations, two for each product, by the kernels that compute them. */
@@ -203,6 +206,28 @@ export function pictureWork(options: NetworkOptions, { size, batch = 1, guidance
     memory: twice * batch * one.memory,
   };
   return { text, network, decoding, memory: Math.max(text.memory, network.memory, decoding.memory) };
+}
+
+/** Evaluations by which the share of rk45 is guessed: it ends when its errors are small. */
+const RK45_EVALUATIONS = 60;
+
+/**
+ * How much of all work is done, from 0 to 1, by what `generate` reports: parts count by what they compute.
+ * @param request.count all pictures
+ */
+export function shareOf(
+  networks: NetworkOptions,
+  request: CostedRequest & { sampler: SolverName; steps?: number; count: number },
+): (progress: TextToImageProgress) => number {
+  const { sampler, steps = 1, count } = request;
+  const work = pictureWork(networks, request);
+  const all = ({ convolution, linear, attention }: Work) => convolution + linear + attention;
+  const evaluations = sampler === 'rk45' ? RK45_EVALUATIONS : steps * evaluationsAStep(sampler);
+  const own = { text: all(work.text), network: evaluations * all(work.network), decoding: all(work.decoding) };
+  const before = { text: 0, network: own.text, decoding: own.text + own.network };
+  const whole = before.decoding + own.decoding;
+  return ({ stage, first, done, of }) =>
+    Math.min(1, (first + (before[stage] + (own[stage] * done) / of) / whole) / count);
 }
 
 /**

@@ -4,8 +4,9 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { NonFiniteError } from '../../../src/errors.ts';
-import { type Drawn, type HttpOptions, type HttpServer, listen, type Sampler } from '../../../src/run/serve/http.ts';
+import type { HttpServer } from '../../../src/run/serve/http.ts';
 import type { AnswerType, Order } from '../../../src/run/serve/request.ts';
+import { type Drawn, listenForSamples, type SampleHttpOptions, type Sampler } from '../../../src/run/serve/samples.ts';
 
 /** An order received by the sampler, and the functions that end it. */
 interface Held {
@@ -52,11 +53,11 @@ afterEach(async () => {
   await Promise.all(servers.splice(0).map((server) => server.close()));
 });
 
-async function start(options: Partial<HttpOptions> = {}) {
+async function start(options: Partial<SampleHttpOptions> = {}) {
   const sampler = new HeldSampler();
   const failures: unknown[] = [];
   const onFailure = (error: unknown) => failures.push(error);
-  const server = await listen({ host: '127.0.0.1', port: 0, queue: 2, onFailure, ...options });
+  const server = await listenForSamples({ host: '127.0.0.1', port: 0, queue: 2, onFailure, ...options });
   servers.push(server);
   server.begin(sampler);
   return { server, sampler, failures, port: server.address.port };
@@ -155,7 +156,7 @@ describe('GET', () => {
   });
 
   it('/healthz answers 503 until the checkpoint is loaded, as does /sample', async () => {
-    const server = await listen({ host: '127.0.0.1', port: 0, queue: 1 });
+    const server = await listenForSamples({ host: '127.0.0.1', port: 0, queue: 1 });
     servers.push(server);
     const { port } = server.address;
     expect(await ask(port, get('/healthz'))).toMatchObject({
@@ -451,7 +452,7 @@ describe('the queue', () => {
         return { body: 'for nobody' };
       };
     });
-    const deaf = await listen({ host: '127.0.0.1', port: 0, queue: 1 });
+    const deaf = await listenForSamples({ host: '127.0.0.1', port: 0, queue: 1 });
     servers.push(deaf);
     deaf.begin(sampler);
     const gone = new Client(deaf.address.port).send(post('{"seed":1}'));
@@ -635,7 +636,9 @@ describe('listening', () => {
       /192\.0\.2\.1:0: this machine does not have that/,
     ],
   ])('refuses %s', async (_, options, says) => {
-    await expect(listen({ host: '127.0.0.1', port: 0, queue: 1, ...(await options()) })).rejects.toThrow(says);
+    await expect(listenForSamples({ host: '127.0.0.1', port: 0, queue: 1, ...(await options()) })).rejects.toThrow(
+      says,
+    );
   });
 
   it('accepts any Host if it listens for other machines', async () => {
@@ -644,7 +647,7 @@ describe('listening', () => {
   });
 
   it('writes an IPv6 address in brackets', async (context) => {
-    const server = await listen({ host: '::1', port: 0, queue: 1 }).catch(() =>
+    const server = await listenForSamples({ host: '::1', port: 0, queue: 1 }).catch(() =>
       context.skip('this machine has no IPv6'),
     );
     servers.push(server);
