@@ -46,7 +46,7 @@ export interface HttpServer {
   address: AddressInfo;
   /** The state of its connections. */
   load(): Load;
-  /** Raises time limits for a server that blocks the event loop for so many seconds at once. */
+  /** Raises time limits for a server that blocks the event loop for that many seconds at once. */
   expectBlocking(seconds: number): void;
   /** Stops listening and ends all requests. Resolves when all connections are closed and nothing is being computed. */
   close(): Promise<void>;
@@ -57,7 +57,7 @@ export interface Load {
   connections: number;
   /** Seconds since the server began to listen. */
   uptime: number;
-  /** Whether so many answers are waiting to be read that no further work should begin. */
+  /** Whether the answers that wait to be read are too large for further work to begin. */
   clogged: boolean;
 }
 

@@ -35,6 +35,7 @@ button:disabled { opacity: .55; cursor: default }
 :focus-visible { outline: 3px solid var(--series-1); outline-offset: 2px }
 progress { display: block; width: 100%; height: .625rem; margin: .5rem 0; accent-color: var(--series-1) }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); gap: .75rem; margin: .75rem 0 }
+.buttons:empty { display: none }
 .pictures.one { grid-template-columns: minmax(0, 32rem) }
 .pictures img { display: block; width: 100%; height: auto; border-radius: .375rem; background: var(--grid) }
 .error { border-left: .25rem solid var(--series-2); padding-left: .75rem }

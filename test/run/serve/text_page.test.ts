@@ -105,7 +105,7 @@ it('the same seed gives the same bytes, and another one does not', async () => {
   expect((await repeat()).equals(first)).toBe(false);
 }, 60_000);
 
-it('a running order and a waiting one are cancelled, and a full queue is said', async () => {
+it('a running order and a waiting one are cancelled, and a full queue is refused', async () => {
   await fill({ 'What to show': 'a long walk', Steps: 1000, Height: 512, Width: 512, Seed: 1 });
   await page.getByRole('button', { name: 'Make' }).click();
   await card('a long walk').getByText(/^Step/).waitFor();
