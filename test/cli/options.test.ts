@@ -9,6 +9,7 @@ import { summaries } from '../../src/cli/summaries.ts';
 import { readNpy, readNpz, writeNpy } from '../../src/io/index.ts';
 import { commands } from '../support/commands.ts';
 import { pipelineShapes, writePipeline } from '../support/instaflow.ts';
+import { estimatedTextRows, type Rows, servedTextRows, textRows } from '../support/text_options.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-options-'));
 const at = (name: string) => join(folder, name);
@@ -78,9 +79,6 @@ it('each command has one summary, for the list of commands and for its own help'
   }
 });
 
-/** By option: a line with the option, or with an invalid value, and its effect. */
-type Rows = Record<string, [line: string, says: RegExp]>;
-
 const device = (line: string): Rows => ({
   device: [`${line} --device tpu`, /--device expects cpu, wasm, cuda or cuda:N, got "tpu"/],
   threads: [`${line} --threads 0`, /--threads expects a whole number/],
@@ -143,38 +141,10 @@ const rows: Record<string, Rows> = {
     latents: [`${sample} --latents ${at('none.npy')} --out ${at('x.npy')}`, /none\.npy: no such file/],
     ...device(`${euler} --steps 1 --out ${at('x.npy')}`),
   },
-  text: {
-    model: [`text cat --out ${at('x.png')}`, /--model is required/],
-    out: [text, /--out is required/],
-    negative: [`${text} --negative dog --out ${at('x.png')}`, /--negative has no effect without a --guidance above 1/],
-    steps: [`${text} --steps 3 --out ${at('x.png')}`, /^NFE 3 /m],
-    sampler: [`${text} --sampler heun --out ${at('x.png')}`, /^NFE 2 /m],
-    tol: [`${text} --sampler rk45 --tol 100 --out ${at('x.png')}`, /^NFE 8 /m],
-    guidance: [`${text} --guidance 2 --out ${at('x.png')}`, /2 doubles the work/],
-    seed: [`${text} --seed -1 --out ${at('x.png')}`, /--seed expects/],
-    noise: [`${text} --noise white --out ${at('x.png')}`, /--noise expects one of torch, own, got "white"/],
-    latents: [`${text} --latents ${at('none.npy')} --out ${at('x.png')}`, /none\.npy: no such file/],
-    count: [`${text} --count 2 --out ${at('x.png')}`, /^2 pictures in/m],
-    size: [
-      `${text.replace('64', '100x60')} --out ${at('x.png')}`,
-      /--size expects multiples of 8 pixels, got 100 x 60/,
-    ],
-    columns: [`${text} --columns 2 --out x.npz`, /--columns has an effect only on a grid, a \.png; got "x\.npz"/],
-    tile: [`${text} --tile 60 --out ${at('x.png')}`, /--tile expects a multiple of 8 pixels/],
-    lora: [`${text} --lora ${at('none')}:0.5 --out ${at('x.png')}`, /none: no such file/],
-    variant: [`${text} --variant fp16 --out ${at('x.png')}`, /has no weights of the variant "fp16"/],
-    tokenizer: [`${text} --tokenizer ${at('none')} --out ${at('x.png')}`, /vocab\.json: no such file/],
-    prediction: [`${text} --prediction data --out ${at('x.png')}`, /--prediction expects one of velocity, noise/],
-    precision: [`${text} --precision bf16 --out ${at('x.png')}`, /precision bf16 needs the device cuda/],
-    ...device(`${text} --out ${at('x.png')}`),
-  },
+  text: { ...textRows(at, model), ...device(`${text} --out ${at('x.png')}`) },
   serve: {
     checkpoint: ['serve', /give --checkpoint FILE for samples, or --model DIR for pictures of texts/],
-    model: [`serve --model ${at('none')} --port 0`, /none: no such file or folder/],
-    variant: [`serve --model ${model} --variant fp16 --port 0`, /has no weights of the variant "fp16"/],
-    tokenizer: [`serve --model ${model} --tokenizer ${at('none')} --port 0`, /vocab\.json: no such file/],
-    prediction: [`${elsewhere} --prediction noise`, /--prediction has no effect with --checkpoint/],
-    precision: [`serve --model ${model} --precision bf16 --port 0`, /precision bf16 needs the device cuda/],
+    ...servedTextRows(at, model, elsewhere),
     config: [`serve --checkpoint ${at('c.pth')} ${wider.replace(/--config\.training.*/, '')} --port 0`, /does not fit/],
     partial: [`${elsewhere} --port 0 --partial`, /this machine does not have that address/],
     host: [`${elsewhere} --port 0`, /cannot listen on 192\.0\.2\.1:0: this machine does not have that address/],
@@ -193,18 +163,7 @@ const rows: Record<string, Rows> = {
   estimate: {
     config: ['estimate', /give --config NAME for a chain, or --model DIR for pictures of texts/],
     price: [`estimate ${tiny} --price 2`, / cost\n/],
-    model: [`estimate --model ${model} --size 64`, /^decoding +\d.*MB$/m],
-    variant: [`estimate --model ${model} --variant fp16`, /has no weights of the variant "fp16"/],
-    size: [`estimate --model ${model} --size 60`, /expected a size of multiples of 8, got 60 x 60/],
-    steps: [`estimate ${tiny} --steps 2`, /--steps has no effect without --model/],
-    sampler: [
-      `estimate --model ${model} --sampler rk45`,
-      /--sampler expects one of euler, heun, midpoint, rk4, got "rk45"/,
-    ],
-    guidance: [`estimate --model ${model} --guidance -1`, /--guidance expects a number >= 0, got "-1"/],
-    count: [`estimate --model ${model} --count 0`, /--count expects/],
-    tile: [`estimate --model ${model} --tile 60`, /--tile expects/],
-    precision: [`estimate --model ${model} --precision bf16`, /precision bf16 needs the device cuda/],
+    ...estimatedTextRows(model, tiny),
     ...device(`estimate ${tiny}`),
     threads: [`estimate ${tiny} --threads 1`, /^on 1 thread;/m],
   },
