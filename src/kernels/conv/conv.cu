@@ -69,7 +69,7 @@ struct weights_by_input {
 /* The kernel argument `chunked`: 1 for the left operand of the product, 2 for the right. */
 
 /* In tf32 on sm_80, tiles of 128 need more registers than two blocks leave each other. */
-#define FORWARD_BLOCKS (TILE == 128 && sizeof(real) == 4 && __CUDA_ARCH__ < 900 ? 1 : 0)
+constexpr int FORWARD_BLOCKS = TILE == 128 && sizeof(real) == 4 && __CUDA_ARCH__ < 900 ? 1 : 0;
 
 /* y = scale (conv(x, w) + bias + add + residual); bias [Cout], add [N, Cout] and residual may be 0. The last channels of the image, from
  * number part0 on, are those of `second`. */
