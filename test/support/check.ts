@@ -12,9 +12,10 @@ import { expectClose, largestOf } from './compare.ts';
 import { fill, type Input, integer, type Random, random } from './random.ts';
 import { type Array64, array64, directionalDerivative, partialDerivatives, type Shape } from './reference/index.ts';
 
+const full = process.env.RECTIFLOW_TEST_FULL === '1';
 /** The most elements of an input whose partial derivatives are all compared, and the size of the sample for larger inputs. */
-const most = 48;
-const sampled = process.env.RECTIFLOW_TEST_FULL === '1' ? 24 : 4;
+const most = full ? 48 : 12;
+const sampled = full ? 24 : 4;
 
 export function makeTensor(array: Array64, dtype: Input['dtype'], device: Device, requiresGrad: boolean): Tensor {
   const data = dtype === 'f32' ? new Float32Array(array.data) : Array.from(array.data);

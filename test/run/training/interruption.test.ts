@@ -10,7 +10,7 @@ import { readCheckpointHeader } from '../../../src/run/checkpoints/checkpoint.ts
 import { type Config, loadCheckpoint, type TrainResult, train } from '../../../src/run/index.ts';
 import { holdsUnsaved } from '../../../src/run/workdir/unsaved.ts';
 import { configWith } from '../../support/config.ts';
-import { openTestDevice } from '../../support/devices.ts';
+import { full, openTestDevice } from '../../support/devices.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-interruption-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -64,6 +64,11 @@ describe.each(['cpu', 'wasm'] as const)('on %s', (kind) => {
     whole = await train(config, { workdir: at('whole'), device });
   }, 60_000);
 
+  /** Both devices run the same code above their kernels, so WebAssembly gets the first place only by default. */
+  function some(places: [name: string, step: number, kernel: number][]) {
+    return full || kind === 'cpu' ? places : places.slice(0, 1);
+  }
+
   async function expectSameAsWhole(workdir: string) {
     expect(logOf(workdir)).toEqual(logOf(whole.workdir));
     for (const name of ['checkpoints/checkpoint_1', 'checkpoints-meta/state_12', 'eval/ckpt_1/evaluation'])
@@ -79,11 +84,13 @@ describe.each(['cpu', 'wasm'] as const)('on %s', (kind) => {
 
   // Step 0 runs op by op, later steps are replayed. Steps 4, 6 and 8 are evaluated, so the kernels after step 5 are
   // those of step 6.
-  it.each([
-    ['the first kernel of a step', 1, 0],
-    ['the middle of a step', 1, 60],
-    ['the second half of a step', 9, 250],
-  ])('drops the step that is interrupted at %s', async (name, step, kernel) => {
+  it.each(
+    some([
+      ['the first kernel of a step', 1, 0],
+      ['the middle of a step', 1, 60],
+      ['the second half of a step', 9, 250],
+    ]),
+  )('drops the step that is interrupted at %s', async (name, step, kernel) => {
     const workdir = at(name.replaceAll(' ', '-'));
     const first = await interrupted(config, workdir, device, step, kernel);
     expect(first).toMatchObject({ fired: true, held: true, stopped: true, steps: step + 1 });
@@ -100,12 +107,14 @@ describe.each(['cpu', 'wasm'] as const)('on %s', (kind) => {
     await expectSameAsWhole(workdir);
   });
 
-  it.each([
-    ['an evaluation', 4, 10],
-    ['the samples of a snapshot', 6, 30],
-    ['the evaluation after the samples', 6, 600],
-    ['the last snapshot', 11, 5],
-  ])('repeats %s that was interrupted', async (name, step, kernel) => {
+  it.each(
+    some([
+      ['the samples of a snapshot', 6, 30],
+      ['an evaluation', 4, 10],
+      ['the evaluation after the samples', 6, 600],
+      ['the last snapshot', 11, 5],
+    ]),
+  )('repeats %s that was interrupted', async (name, step, kernel) => {
     const workdir = at(name.replaceAll(' ', '-'));
     const first = await interrupted(config, workdir, device, step, kernel);
     expect(first).toMatchObject({ fired: true, stopped: true, steps: step + 1 });

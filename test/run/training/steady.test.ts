@@ -8,7 +8,7 @@ import { BatchUpdate } from '../../../src/run/training/update.ts';
 import { configWith } from '../../support/config.ts';
 import { full } from '../../support/devices.ts';
 
-const steps = full ? 999 : 30;
+const steps = full ? 999 : 15;
 const batchSize = 4;
 /**
  * Allowed growth of the JavaScript heap, in pages of 4 KiB, in the last third of the steps beyond that in the second.
