@@ -23,12 +23,14 @@ export const classifierCommand: Command = {
     config: { value: 'CONFIG', help: configHelp, required: true },
     out: { value: 'FILE', help: 'X.safetensors', required: true },
     steps: { value: 'N', help: 'number of updates; default: 30 epochs, at most 3000' },
+    'held-out': { help: 'train on the held-out images instead, and test on the training images: for eval.reader' },
     'dry-run': { help: 'print the merged configuration and what would run, then exit' },
     ...deviceOptions,
   },
   async run(parsed) {
     const out = parsed.file('out', '.safetensors') as string;
     const steps = parsed.whole('steps', 1);
+    const heldOut = parsed.has('held-out');
     const config = await configOf(parsed);
     requireLabels(config);
     if (parsed.has('dry-run'))
@@ -38,12 +40,23 @@ export const classifierCommand: Command = {
     const display = new TrainingDisplay();
     const { onStep, onCompile } = display;
     const trained = await runInterruptible((signal) =>
-      trainClassifier(config, { device, out, steps, signal, onStep, onCompile, onNotice: note }),
+      trainClassifier(config, {
+        device,
+        out,
+        part: heldOut ? 'heldOut' : 'train',
+        steps,
+        signal,
+        onStep,
+        onCompile,
+        onNotice: note,
+      }),
     ).finally(() => display.stop());
     const { accuracy, classes, path } = trained;
     process.stdout.write(
-      `${(100 * accuracy).toFixed(1)} % accuracy on held-out images, ${classes} classes, ${trained.steps} steps: ${escapeText(path)}\n` +
-        `rectiflow eval ... --config.eval.features classifier:${escapeText(path)}\n`,
+      `${(100 * accuracy).toFixed(1)} % accuracy on ${heldOut ? 'training' : 'held-out'} images, ${classes} classes, ${trained.steps} steps: ${escapeText(path)}\n` +
+        (heldOut
+          ? `rectiflow report ... --config.eval.reader ${escapeText(path)}\n`
+          : `rectiflow eval ... --config.eval.features classifier:${escapeText(path)}\n`),
     );
     return 0;
   },

@@ -46,7 +46,7 @@ export function describeElapsed(seconds: number): string {
  * A table with one line per stage; without scores it has straightness only.
  * @param room columns of the terminal; its lines would wrap in fewer than they have
  */
-export function describeFigures({ features, heldOut, samples, stages }: ReportFigures, room = 1000): string[] {
+export function describeFigures({ features, heldOut, samples, stages, reader }: ReportFigures, room = 1000): string[] {
   if (stages.length === 0) return ['no flow has a snapshot yet; the report shows the training so far'];
   const samplers = Object.keys(stages[0].fd);
   const header = ['', 'straightness', ...samplers.map((sampler) => (sampler === 'rk45' ? 'RK45' : `N = ${sampler}`))];
@@ -59,9 +59,25 @@ export function describeFigures({ features, heldOut, samples, stages }: ReportFi
   const what = features
     ? [`Frechet distance of ${samples} samples (${features})`, `smaller is better, in every column${real}`]
     : ['smaller is better: 0 means straight paths'];
-  const table = alignedTable([header, ...rows]);
+  const readings = stages.flatMap(({ name, read }) =>
+    read ? [[`${name}, read right`, '', ...samplers.map((sampler) => shareText(read[sampler]))]] : [],
+  );
+  const whole = [header, ...rows, ...readings];
+  const table = alignedTable(whole);
   const fits = table.every((line) => line.length <= room);
-  return [...(fits ? table : alignedTable([header, ...rows], ' ')), ...what];
+  return [...(fits ? table : alignedTable(whole, ' ')), ...what, ...readingWords(reader)];
+}
+
+function shareText(share: number | undefined): string {
+  return share === undefined ? '' : `${(100 * share).toFixed(1)} %`;
+}
+
+function readingWords(reader: ReportFigures['reader']): string[] {
+  return reader
+    ? [
+        `read right: samples in which a classifier reads the class of their caption; it reads ${shareText(reader.accuracy)} of the real images`,
+      ]
+    : [];
 }
 
 /** Aligns the first column left and the others right. @param gap between columns */

@@ -2,6 +2,7 @@
 
 import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
+import { type Captions, captionsOf } from '../run/captions/captions.ts';
 import { keysReadBy } from '../run/config/explain.ts';
 import { readLatents, requireSamplesWritable, sampleWriter } from '../run/sampling/output.ts';
 import { sampleFromCheckpoint } from '../run/sampling/sample.ts';
@@ -58,6 +59,12 @@ export const sampleCommand: Command = {
       key: 'sampling.sample_N',
     },
     tol: { value: 'T', help: 'tolerance of rk45; default: sampling.ode_tol', key: 'sampling.ode_tol' },
+    prompt: { value: 'TEXT', help: 'text of the images, for a network with captions; default: its captions in turn' },
+    guidance: {
+      value: 'G',
+      help: 'guidance towards the text, at most 1 for none; default: sampling.guidance',
+      key: 'sampling.guidance',
+    },
     seed: { value: 'S', help: 'seed of the noise; default: the seed of the configuration', key: 'seed' },
     latents: { value: 'FILE', help: 'z0.npy: f32, f64 or f16 [N, C, H, W], start points in place of noise' },
     ...deviceOptions,
@@ -74,12 +81,21 @@ export const sampleCommand: Command = {
     const steps = parsed.whole('steps', 1);
     const tolerance = parsed.positive('tol');
     const seed = parsed.whole('seed', 0, Number.MAX_SAFE_INTEGER);
+    const guidance = parsed.positive('guidance', 1000);
+    const prompt = parsed.text('prompt');
     const wanted = parsed.whole('num', 1);
     const wantedBatch = parsed.whole('batch', 1);
 
     await requireSamplesWritable(out);
     const path = await namedCheckpoint(parsed);
     const config = await configOfCheckpoint(parsed, path);
+    const captions = captionsOf(config);
+    for (const name of ['prompt', 'guidance'])
+      if (parsed.has(name) && !captions)
+        throw new UsageError(`--${name} needs a network with captions; ${path} has model.name ${config.model.name}`);
+    const cut = prompt === undefined ? 0 : (captions as Captions).tokenizer.encode(prompt).cut;
+    if (cut > 0)
+      note(`the last ${cut} tokens of the prompt are left out: the network takes ${config.model.text_length}`);
     const { use_ode_sampler: solver, sigma_variance: noise } = config.sampling;
     const [inert, instead] = solver === 'rk45' ? ['steps', 'tol'] : ['tol', 'steps'];
     if (parsed.has(inert))
@@ -109,6 +125,8 @@ export const sampleCommand: Command = {
         steps,
         tolerance,
         seed,
+        guidance,
+        prompts: prompt === undefined ? undefined : [prompt],
         latents: latents?.data.subarray(0, num * size),
         device,
         signal,

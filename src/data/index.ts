@@ -14,8 +14,16 @@ export { type LsunOptions, openLsun } from './lsun.ts';
 export { loadMnist } from './mnist.ts';
 export { checkPairs, type PairCheckOptions, type PairFinding } from './pairs/check.ts';
 export { quantisedRange } from './pairs/elements.ts';
-export type { NoiseLaw, PairDtype, PairManifest, PairPlan, PairShape, PairShard } from './pairs/manifest.ts';
-export { readManifest } from './pairs/manifest.ts';
+export type {
+  NoiseLaw,
+  PairCondition,
+  PairDtype,
+  PairManifest,
+  PairPlan,
+  PairShape,
+  PairShard,
+} from './pairs/manifest.ts';
+export { pairCondition, readManifest } from './pairs/manifest.ts';
 export { type PairBatch, PairSet, writePairFile } from './pairs/set.ts';
 export { PairWriter } from './pairs/writer.ts';
 export { type PointSetName, pointSetNames, samplePoints } from './points.ts';

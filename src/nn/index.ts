@@ -9,6 +9,7 @@ export { Combine } from './blocks/combine.ts';
 export type { BlockContext } from './blocks/context.ts';
 export { Downsample, Upsample } from './blocks/resampling.ts';
 export { ResidualBlock } from './blocks/residual.ts';
+export { CaptionUNet, type CaptionUNetOptions } from './caption_unet.ts';
 export {
   AutoencoderKL,
   type AutoencoderKLOptions,

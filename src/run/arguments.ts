@@ -2,9 +2,13 @@
 // bare machine loads it.
 import { kind, kinds, listOf, oneOf } from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
+import { CaptionUNet } from '../nn/caption_unet.ts';
 import { UNet } from '../nn/unet.ts';
 
-export const unetKind = kind('a UNet', (v) => v instanceof UNet);
+/** The networks that model.name names. */
+export type FlowNetwork = UNet | CaptionUNet;
+
+export const unetKind = kind('a UNet or a CaptionUNet', (v) => v instanceof UNet || v instanceof CaptionUNet);
 
 /** Options that most of these functions take. */
 export const runOptions = {

@@ -27,6 +27,8 @@ export interface ImageBatches extends Disposable {
   count: number;
   /** [H, W, C] */
   imageShape: [number, number, number];
+  /** The class of each training image, if they have classes. */
+  labels?: Int32Array;
   /** The batch of a step, f32 [batch_size, H, W, C]; it depends on nothing but the step. */
   batch(step: number): Promise<Float32Array>;
   /** Closes its data set. */
@@ -109,6 +111,7 @@ export async function trainingBatches(config: Config, notice?: Notice): Promise<
   const options = { seed: config.seed, centered, dequantize, flip };
   return {
     count: dataset.count,
+    labels: dataset.labels,
     imageShape: [dataset.height, dataset.width, dataset.channels],
     [Symbol.dispose]: () => dataset[Symbol.dispose](),
     batch: prefetch(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),

@@ -23,4 +23,6 @@ export const streams = {
   dequantize: 0x64610003,
   points: 0x64610004,
   realPairs: 0x64610005,
+  emptyCaptions: 0x64610006,
+  pairCaptions: 0x64610007,
 } as const;

@@ -383,7 +383,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...['arrayDataset', 'batches', 'loadCsv'],
     ...['PairSet', 'PairWriter', 'batchIndices', 'channelsFirst', 'channelsLast', 'checkPairs', 'dequantizePixels'],
     ...['digitsDataset', 'downloadCifar10', 'flipHorizontal', 'loadCifar10', 'loadDigits', 'loadMnist'],
-    ...['memoryDataset'],
+    ...['memoryDataset', 'pairCondition'],
     ...['openImageFolder', 'openLmdb', 'openLsun', 'pointSetNames', 'quantisedRange', 'readManifest', 'samplePoints'],
     ...['scalePixels', 'sequentialBatch', 'shuffledIndex', 'toPixels', 'trainingBatch', 'writePairFile'],
   ),

@@ -33,6 +33,25 @@ export const textNetworks = {
       return [network.decode(mean), logvar];
     },
   ),
+  CaptionUNet: networkOf(
+    (init) =>
+      new nn.CaptionUNet(
+        {
+          ...{ imageSize: 4, channels: 1, baseChannels: 4, channelMultipliers: [1, 2], residualBlocks: 1 },
+          ...{
+            attentionResolutions: [2],
+            heads: 2,
+            textWidth: 4,
+            textLayers: 1,
+            vocabulary: 4,
+            emptyCaption: [2, 3, 3],
+          },
+        },
+        init,
+      ),
+    [[1, 4, 4, 1], [1]],
+    (network, [x, t]) => network.forward(x, engine.add(engine.mul(t, 10), 400), network.encode([[2, 1, 3]])),
+  ),
   CLIPTextModel: networkOf(
     (init) => new nn.CLIPTextModel({ vocabulary: 5, width: 4, layers: 2, heads: 2, positions: 3 }, init),
     [[1]],

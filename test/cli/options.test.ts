@@ -137,6 +137,11 @@ const rows: Record<string, Rows> = {
     sampler: [`${sample} --sampler heun --steps 3 --out ${at('x.npy')}`, /^NFE 6 /m],
     steps: [`${euler} --steps 3 --out ${at('x.npy')}`, /^NFE 3 /m],
     tol: [`${sample} --sampler rk45 --tol 100 --out ${at('x.npy')}`, /^NFE 8 /m],
+    prompt: [
+      `${sample} --prompt four --out ${at('x.npy')}`,
+      /--prompt needs a network with captions; .* has model\.name ncsnpp/,
+    ],
+    guidance: [`${sample} --guidance 2 --out ${at('x.npy')}`, /--guidance needs a network with captions/],
     seed: [`${euler} --steps 1 --seed -1 --out ${at('x.npy')}`, /--seed expects/],
     latents: [`${sample} --latents ${at('none.npy')} --out ${at('x.npy')}`, /none\.npy: no such file/],
     ...device(`${euler} --steps 1 --out ${at('x.npy')}`),
@@ -207,6 +212,10 @@ const rows: Record<string, Rows> = {
     config: [`classifier --out ${at('c.safetensors')}`, /--config is required/],
     out: ['classifier --config digits', /--out is required/],
     steps: [`classifier --config digits --out ${at('c.safetensors')} --steps 2`, /, 2 steps:/],
+    'held-out': [
+      `classifier --config digits --out ${at('c.safetensors')} --steps 2 --held-out`,
+      /% accuracy on training images, 10 classes, 2 steps:.*\n.*eval\.reader/,
+    ],
     'dry-run': [`classifier --config digits --out c.safetensors --dry-run`, /would train a classifier on DIGITS/],
     ...device(`classifier --config digits --out ${at('c.safetensors')}`),
   },

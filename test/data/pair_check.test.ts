@@ -223,8 +223,8 @@ describe('a manifest', () => {
     ['of another program', (text) => text.replace('rectiflow pairs', 'x'), /is not a manifest of pairs/],
     [
       'of a later version',
-      (text) => text.replace('"version": 1', '"version": 2'),
-      /has version 2; this package reads 1/,
+      (text) => text.replace('"version": 1', '"version": 3'),
+      /has version 3; this package reads 1 and 2/,
     ],
     [
       'a hostile count',

@@ -74,7 +74,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
     beforeAll(async () => {
       device = await openTestDevice(name, mode);
       config = await loadConfig(`${folder}config.json`);
-      ({ model } = await loadModel(`${folder}checkpoint_0.pth`, config, { device }));
+      model = (await loadModel(`${folder}checkpoint_0.pth`, config, { device })).model as UNet;
     }, 120_000);
     afterAll(() => model.dispose());
 
@@ -150,7 +150,7 @@ describe.each(fast)('on $label', ({ name, ...mode }) => {
       expect(after.step).toBe(3);
       const gradients = await arrays('grads');
       const most = largest(Array.from(gradients.values(), ({ data }) => largest(data as Float32Array)));
-      const entries = new Map(officialEntries(trained).map((entry) => [entry.path, entry]));
+      const entries = new Map(officialEntries(trained as UNet).map((entry) => [entry.path, entry]));
       const gradientOf = (path: string) => {
         const { official, layout } = entries.get(path) as OfficialEntry;
         return fromOfficial(layout, gradients.get(official) as Value).data;

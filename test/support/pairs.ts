@@ -35,12 +35,13 @@ export async function makePairs(
     name = '7',
     end = endOf,
     stopAfter = Number.POSITIVE_INFINITY,
+    column = undefined as Int32Array | undefined,
   } = {},
 ): Promise<string> {
   const plan = planOf(changes);
   const folder = join(root, name);
   mkdirSync(folder);
-  const writer = await PairWriter.open(folder, plan, () => {});
+  const writer = await PairWriter.open(folder, plan, () => {}, column);
   try {
     for (let first = 0; first < plan.count; first += plan.batch) {
       if (writer.done >= stopAfter) return root;

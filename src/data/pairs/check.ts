@@ -6,6 +6,7 @@ import { checkArgument, checkArguments, checkOptions, kind, kinds, listOf, type 
 import { FileError, formatShape, RectiflowError, ValueError } from '../../errors.ts';
 import { turn } from '../../turn.ts';
 import { listFolders } from '../list_files.ts';
+import { conditionFindings, tableText } from './condition_findings.ts';
 import { decodeEnd, drawStart, elementBytes } from './elements.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
 import { batchRange, type PairShape, pairShapeKind } from './manifest.ts';
@@ -75,7 +76,7 @@ export async function checkPairs(root: string, options: PairCheckOptions = {}): 
     if (folders.length + findings.length === 0) throw new FileError(root, 'holds no pairs in any of its folders');
     findings.push(...links);
     if (folders.length === 0) return findings;
-    findings.push(...countFindings(folders, checked));
+    findings.push(...countFindings(folders, checked), ...conditionFindings(folders));
     const channels = checked.data?.mean.length ?? folders[0].shape[0];
     if (channels !== folders[0].shape[0] || (checked.data?.deviation.length ?? channels) !== channels)
       throw new ValueError(`[checkPairs] expected data of ${folders[0].shape[0]} channels, got a different number`);
@@ -172,13 +173,13 @@ async function openInto(folders: PairFolder[], findings: PairFinding[], path: st
 function describe({ count, shape, manifest }: PairFolder): string {
   const pairs = `${formatCount(count)} pairs of ${formatShape(shape)}`;
   if (!manifest) return `${pairs}, z0.npy and z1.npy without a manifest: teacher and sampler are unknown`;
-  const { layout, dtype, batch, sampler, teacher, shards, solved, package: version } = manifest;
+  const { layout, dtype, batch, sampler, teacher, shards, solved, condition, package: version } = manifest;
   const nfes = shards.map(({ nfe }) => nfe);
   const mean = shards.reduce((sum, { nfe }, index) => sum + nfe * batchRange(manifest, index)[1], 0) / count;
   const range = `${nfes.reduce((a, b) => Math.min(a, b))} to ${nfes.reduce((a, b) => Math.max(a, b))}`;
   const settings = Object.entries(sampler).map(([name, value]) => (name === 'name' ? value : `${name} ${value}`));
   return (
-    `${pairs}${solved === 'z0' ? ', z0 from images' : ''}, ${layout} ${dtype} in batches of ${batch}, ${settings.join(' ')}, NFE ${mean.toFixed(1)} (${range}), ` +
+    `${pairs}${solved === 'z0' ? ', z0 from images' : ''}${condition ? `, ${tableText(condition)}` : ''}, ${layout} ${dtype} in batches of ${batch}, ${settings.join(' ')}, NFE ${mean.toFixed(1)} (${range}), ` +
     `teacher ${teacher.slice(0, 12)}, rectiflow ${version}`
   );
 }

@@ -8,13 +8,14 @@ import { join } from 'node:path';
 import { FileError, formatShape } from '../../errors.ts';
 import { bytesOf } from '../../io/array.ts';
 import { asFileError, openRegular, readRange } from '../../io/file.ts';
-import { NpyRows } from '../../io/index.ts';
+import { NpyRows, readNpy } from '../../io/index.ts';
 import { npyHeader } from '../../io/numpy/npy.ts';
 import { channelsLast } from '../layout.ts';
 import { decodeEnd, drawStart, elementBytes } from './elements.ts';
 import {
   batchCount,
   batchRange,
+  columnHash,
   files,
   type PairManifest,
   type PairPlan,
@@ -37,6 +38,8 @@ export interface PairFolder {
   readonly storesStart: boolean;
   /** Number of pairs per batch. */
   readonly batch: number;
+  /** The place of each pair's text or class in the table of manifest.condition; absent if it has none. */
+  readonly column?: Int32Array;
   /** z0 of a pair, f32 [H, W, C]. */
   start(index: number): Promise<Float32Array>;
   /** z1 of a pair, f32 [H, W, C]. */
@@ -64,9 +67,30 @@ export async function openPairFolder(path: string): Promise<PairFolder | undefin
       `has ${done} of ${manifest.count} pairs; repeat the command that generates them, or move the folder away`,
     );
   }
-  if (manifest?.layout === 'shards') return ShardFolder.open(path, manifest);
+  const column = manifest?.condition && (await readColumn(path, manifest));
+  if (manifest?.layout === 'shards') return ShardFolder.open(path, manifest, column);
   if (!manifest && !(names.includes(files.z0) && names.includes(files.z1))) return undefined;
-  return OfficialFolder.open(path, manifest);
+  return OfficialFolder.open(path, manifest, column);
+}
+
+/** Reads the column of conditions. @throws FileError unless it is the one that the manifest describes */
+async function readColumn(folder: string, { condition, count }: PairManifest): Promise<Int32Array> {
+  const path = join(folder, files.condition);
+  const header = npyHeader(files.condition, { shape: [count], dtype: 'i32' });
+  const { size } = await stat(path).catch((error) => {
+    throw asFileError(path, error);
+  });
+  const bytes = header.length + 4 * count;
+  if (size !== bytes) throw new FileError(path, `has ${size} bytes, expected ${bytes}; it is truncated or damaged`);
+  const { dtype, shape, data } = await readNpy(path);
+  if (!(data instanceof Int32Array) || shape.length !== 1 || shape[0] !== count)
+    throw new FileError(path, `holds ${dtype} ${formatShape(shape)}, expected i32 [${count}]`);
+  if (columnHash(data) !== condition?.sha256)
+    throw new FileError(path, `does not have the checksum in its ${files.manifest}; it is damaged or of another store`);
+  const at = data.findIndex((place) => place < 0 || place >= condition.table.length);
+  if (at >= 0)
+    throw new FileError(path, `has ${data[at]} at pair ${at}, but its table has ${condition.table.length} entries`);
+  return data;
 }
 
 class OfficialFolder implements PairFolder {
@@ -75,13 +99,21 @@ class OfficialFolder implements PairFolder {
   readonly count: number;
   readonly shape: PairShape;
   readonly batch: number;
+  readonly column: Int32Array | undefined;
   readonly storesStart = true;
   private readonly z0: NpyRows;
   private readonly z1: NpyRows;
 
-  private constructor(path: string, manifest: PairManifest | undefined, z0: NpyRows, z1: NpyRows) {
+  private constructor(
+    path: string,
+    manifest: PairManifest | undefined,
+    column: Int32Array | undefined,
+    z0: NpyRows,
+    z1: NpyRows,
+  ) {
     this.path = path;
     this.manifest = manifest;
+    this.column = column;
     this.z0 = z0;
     this.z1 = z1;
     this.count = z0.count;
@@ -89,7 +121,7 @@ class OfficialFolder implements PairFolder {
     this.batch = manifest?.batch ?? CHUNK;
   }
 
-  static async open(path: string, manifest: PairManifest | undefined): Promise<OfficialFolder> {
+  static async open(path: string, manifest: PairManifest | undefined, column?: Int32Array): Promise<OfficialFolder> {
     const z0 = await NpyRows.open(join(path, files.z0));
     let z1: NpyRows | undefined;
     try {
@@ -106,7 +138,7 @@ class OfficialFolder implements PairFolder {
       const said = manifest && formatShape([manifest.count, ...manifest.shape]);
       if (said && said !== formatShape(z1.shape))
         throw new FileError(z1.path, `holds ${formatShape(z1.shape)}, but its ${files.manifest} says ${said}`);
-      return new OfficialFolder(path, manifest, z0, z1);
+      return new OfficialFolder(path, manifest, column, z0, z1);
     } catch (error) {
       await z0.close();
       await z1?.close();
@@ -140,16 +172,18 @@ class OfficialFolder implements PairFolder {
 class ShardFolder implements PairFolder {
   readonly path: string;
   readonly manifest: PairManifest;
+  readonly column: Int32Array | undefined;
   readonly storesStart = false;
 
-  private constructor(path: string, manifest: PairManifest) {
+  private constructor(path: string, manifest: PairManifest, column: Int32Array | undefined) {
     this.path = path;
     this.manifest = manifest;
+    this.column = column;
   }
 
   /** Opens the folder after checking that every shard exists and has the right size. */
-  static async open(path: string, manifest: PairManifest): Promise<ShardFolder> {
-    const folder = new ShardFolder(path, manifest);
+  static async open(path: string, manifest: PairManifest, column?: Int32Array): Promise<ShardFolder> {
+    const folder = new ShardFolder(path, manifest, column);
     for (let index = 0; index < batchCount(manifest); index++) {
       const { file, length } = shardLayout(path, manifest, index);
       const { size } = await stat(file).catch((error) => {

@@ -4,21 +4,28 @@
 //   z0.npy, z1.npy    layout "official": f32 [count, C, H, W]; z1.npy.part until the last pair is written. With "solved":
 //                     "z0", z1 are the images of a data set in their order, and z0 (first in z0.npy.part) the solutions of
 //                     the inverse ODE
+//   condition.npy     if the manifest has a condition: i32 [count], written when the last pair is
 //   z1_<batch>.npy    layout "shards": f32 or u16 [pairs of the batch, C, H, W]; z0 is redrawn from its seed
 //
 // Batch b contains the pairs b * batch to min((b + 1) * batch, count) - 1. The partition affects the result, because
 // the error norm of RK45 is over the batch. The files contain no time and no machine name, so that a resumed run ends
 // with the same bytes.
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { checkArgument, checkArguments, describeValue, isWhole, kind, kinds, listOf } from '../../arguments.ts';
-import { ArgumentError, FileError } from '../../errors.ts';
-import { byteLengthOf } from '../../io/array.ts';
+import { checkArgument, checkArguments, describeValue, isWhole, kind, kinds, listOf, oneOf } from '../../arguments.ts';
+import { ArgumentError, FileError, ValueError } from '../../errors.ts';
+import { byteLengthOf, bytesOf } from '../../io/array.ts';
 import { exists, readWhole } from '../../io/file.ts';
 import { writeFileAtomic } from '../../io/index.ts';
 import { parseJsonFile } from '../../io/json.ts';
 
 const FORMAT = 'rectiflow pairs';
 const VERSION = 1;
+/** The version of pairs with a condition, which a reader of version 1 would not see. */
+const WITH_CONDITION = 2;
+/** Most texts or classes of a table, and most characters of one. */
+const MOST_ENTRIES = 2 ** 20;
+const LONGEST_ENTRY = 10_000;
 /** Enough for two million batches. */
 const MAX_BYTES = 2 ** 28;
 
@@ -37,6 +44,44 @@ export interface NoiseLaw {
   seed: number;
   stream: number;
   scale: number;
+}
+
+/**
+ * What pairs were made for. The file condition.npy, i32 [count], has the place of each pair's text or class in the table; it is
+ * called the column.
+ */
+export interface PairCondition {
+  kind: 'text' | 'label';
+  /** The texts, or the names of the classes. */
+  table: readonly string[];
+  /** SHA-256 of the column's elements. */
+  sha256: string;
+}
+
+/**
+ * The description of a column.
+ * @param column i32 [count], places in the table
+ * @throws ValueError for a place outside the table
+ * @example
+ * const { kind, table } = pairCondition('text', ['a cat', 'a dog'], Int32Array.of(0, 1, 1));
+ * ({ kind, table }); // { kind: 'text', table: ['a cat', 'a dog'] }
+ */
+export function pairCondition(
+  kind: PairCondition['kind'],
+  table: readonly string[],
+  column: Int32Array,
+): PairCondition {
+  checkArguments('pairCondition', { kind: [kind, oneOf(['text', 'label'])], table: [table, tableKind] });
+  checkArgument('pairCondition', 'column', column, kinds.int32s);
+  const wrong = column.find((place) => place < 0 || place >= table.length);
+  if (wrong !== undefined)
+    throw new ValueError(`[pairCondition] expected places in a table of ${table.length}, got ${wrong}`);
+  return { kind, table: [...table], sha256: columnHash(column) };
+}
+
+/** SHA-256 of a column's elements. */
+export function columnHash(column: Int32Array): string {
+  return createHash('sha256').update(bytesOf(column)).digest('hex');
 }
 
 /** The planned content of a folder of pairs, and its origin. */
@@ -58,6 +103,8 @@ export interface PairPlan {
   /** Number of pairs solved together. */
   batch: number;
   noise: NoiseLaw;
+  /** Absent for pairs of a flow without conditions. */
+  condition?: PairCondition;
   /** SHA-256 of the checkpoint. */
   teacher: string;
   /** The sampler's name, and its tolerance or number of steps. */
@@ -86,6 +133,7 @@ export const files = {
   journal: 'progress.jsonl',
   z0: 'z0.npy',
   z1: 'z1.npy',
+  condition: 'condition.npy',
   shard: (index: number) => `z1_${String(index).padStart(6, '0')}.npy`,
 } as const;
 
@@ -136,9 +184,13 @@ export async function readManifest(folder: string): Promise<PairManifest | undef
 export function writeManifest(folder: string, manifest: PairManifest): Promise<void> {
   const { shards, done, ...plan } = manifest;
   const lines = shards.map((shard) => `    ${shardLine(shard)}`).join(',\n');
-  const head = JSON.stringify({ format: FORMAT, version: VERSION, ...plan, done }, null, 2).slice(0, -2);
+  const head = JSON.stringify({ format: FORMAT, version: versionOf(plan), ...plan, done }, null, 2).slice(0, -2);
   const text = `${head},\n  "shards": [${lines ? `\n${lines}\n  ` : ''}]\n}\n`;
   return writeFileAtomic(join(folder, files.manifest), [Buffer.from(text)]);
+}
+
+function versionOf({ condition }: Pick<PairPlan, 'condition'>): number {
+  return condition ? WITH_CONDITION : VERSION;
 }
 
 export function shardLine({ sha256, nfe, clipped }: PairShard): string {
@@ -188,6 +240,13 @@ const isNoise = (value: unknown): boolean =>
   Number.isFinite(value.scale) &&
   (value.scale as number) > 0;
 
+const isEntry = (value: unknown): boolean => typeof value === 'string' && value.length <= LONGEST_ENTRY;
+const isTable = (value: unknown): boolean =>
+  Array.isArray(value) && value.length >= 1 && value.length <= MOST_ENTRIES && value.every(isEntry);
+const isCondition = (value: unknown): boolean =>
+  isFields(value) && (value.kind === 'text' || value.kind === 'label') && isTable(value.table) && isHash(value.sha256);
+const tableKind = kind(`texts of at most ${LONGEST_ENTRY} characters`, isTable);
+
 const rules: Record<string, (value: unknown, all: Fields) => boolean> = {
   package: (value) => typeof value === 'string',
   device: (value) => typeof value === 'string',
@@ -200,6 +259,7 @@ const rules: Record<string, (value: unknown, all: Fields) => boolean> = {
   batch: (value, { shape, count }) =>
     isWhole(value, 1) && byteLengthOf([...(shape as number[]), count as number, 8], 'f32') !== undefined,
   noise: isNoise,
+  condition: (value) => value === undefined || isCondition(value),
   teacher: isHash,
   sampler: isFields,
   config: () => true,
@@ -231,7 +291,14 @@ function checkManifest(value: unknown, path: string): PairManifest {
   if (!isFields(value) || value.format !== FORMAT)
     throw new FileError(path, 'is not a manifest of pairs of this package');
   const { format: _, version, ...all } = value;
-  if (version !== VERSION) throw new FileError(path, `has version ${version}; this package reads ${VERSION}`);
+  const known = versionOf(all as Pick<PairPlan, 'condition'>);
+  if (version !== known)
+    throw new FileError(
+      path,
+      version === VERSION || version === WITH_CONDITION
+        ? `has version ${version}, but ${known === VERSION ? 'no' : 'a'} condition`
+        : `has version ${version}; this package reads ${VERSION} and ${WITH_CONDITION}`,
+    );
   for (const [name, holds] of Object.entries(rules))
     if (!holds(all[name], all)) throw new FileError(path, `is damaged: "${name}" is invalid`);
   return all as unknown as PairManifest;

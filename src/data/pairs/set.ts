@@ -21,7 +21,7 @@ import { channelsFirst } from '../layout.ts';
 import { listFolders } from '../list_files.ts';
 import { randomBlock } from '../random.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
-import { type PairShape, pairShapeKind } from './manifest.ts';
+import { type PairCondition, type PairShape, pairShapeKind } from './manifest.ts';
 
 /** Number of concurrent reads. */
 const LANES = 16;
@@ -30,6 +30,8 @@ export interface PairBatch {
   /** f32 [B, H, W, C]. */
   z0: Float32Array;
   z1: Float32Array;
+  /** i32 [B], the places of their texts or classes in PairSet.condition's table; absent for pairs without conditions. */
+  column?: Int32Array;
 }
 
 /**
@@ -46,6 +48,8 @@ export class PairSet {
   readonly count: number;
   /** The shape of every image. */
   readonly shape: PairShape;
+  /** What the pairs were made for, if they have conditions. */
+  readonly condition: Pick<PairCondition, 'kind' | 'table'> | undefined;
   /** The folders in the order of their names, which is also the order of their pairs. @internal */
   readonly folders: readonly PairFolder[];
   private readonly firsts: readonly number[];
@@ -54,6 +58,8 @@ export class PairSet {
     checkByOpen('PairSet', token);
     this.folders = folders;
     this.shape = folders[0].shape;
+    const condition = folders[0].manifest?.condition;
+    this.condition = condition && { kind: condition.kind, table: condition.table };
     let count = 0;
     this.firsts = folders.map((folder) => {
       const first = count;
@@ -88,6 +94,11 @@ export class PairSet {
             path,
             `holds [${folder.count}, ${folder.shape.join(', ')}], expected [pairs, ${expected.join(', ')}]`,
           );
+        if (describeTable(folder) !== describeTable(folders[0]))
+          throw new FileError(
+            path,
+            `has another condition than ${folders[0].path}: another table of texts or classes, or none`,
+          );
       }
       if (folders.length === 0) throw new FileError(root, 'holds no pairs: no folder in it has z0.npy and z1.npy');
       return new PairSet(byOpen, folders);
@@ -101,7 +112,9 @@ export class PairSet {
   async load(indices: Int32Array): Promise<PairBatch> {
     checkArgument('PairSet.load', 'indices', indices, kinds.int32s);
     const size = this.shape.reduce((product, dim) => product * dim, 1);
-    const batch = { z0: new Float32Array(indices.length * size), z1: new Float32Array(indices.length * size) };
+    const column = this.condition && new Int32Array(indices.length);
+    const [z0, z1] = [new Float32Array(indices.length * size), new Float32Array(indices.length * size)];
+    const batch: PairBatch = { z0, z1, ...(column && { column }) };
     let next = 0;
     const lane = async () => {
       while (next < indices.length) {
@@ -109,6 +122,7 @@ export class PairSet {
         const { folder, index } = this.locate(indices[place]);
         batch.z0.set(await folder.start(index), place * size);
         batch.z1.set(await folder.end(index), place * size);
+        if (column && folder.column) column[place] = folder.column[index];
       }
     };
     await Promise.all(Array.from({ length: LANES }, lane));
@@ -127,6 +141,10 @@ export class PairSet {
     const at = this.firsts.findLastIndex((first) => first <= index);
     return { folder: this.folders[at], index: index - this.firsts[at] };
   }
+}
+
+function describeTable({ manifest }: PairFolder): string {
+  return JSON.stringify([manifest?.condition?.kind, manifest?.condition?.table]);
 }
 
 /**

@@ -4,6 +4,7 @@
 // layout "official": batches are appended to z1.npy.part; at the end z0.npy is drawn and the part is renamed. If z0 is
 //                    solved, batches go to z0.npy.part, and z1.npy is written from the images
 // layout "shards": one file per batch, each written atomically
+// With conditions, condition.npy is written after the last batch.
 // Finally manifest.json takes over the content of the journal, and the journal is removed.
 import { createHash } from 'node:crypto';
 import { type FileHandle, readdir, rename, stat, unlink } from 'node:fs/promises';
@@ -13,13 +14,14 @@ import { FileError, ValueError } from '../../errors.ts';
 import { asFileError, exists, openRegular, withFile } from '../../io/file.ts';
 import { checkGuards } from '../../io/guard.ts';
 import { writeFileAtomic } from '../../io/index.ts';
-import { npyHeader } from '../../io/numpy/npy.ts';
+import { npyHeader, writeNpy } from '../../io/numpy/npy.ts';
 import { drawStart, elementBytes, encodeEnds } from './elements.ts';
 import { shardLayout } from './folder.ts';
 import {
   batchCount,
   batchRange,
   checkPlan,
+  columnHash,
   files,
   meanNfe,
   type PairPlan,
@@ -33,9 +35,9 @@ import {
 import { writePairFile } from './set.ts';
 
 const journal = /^progress\.jsonl$/;
-const ends = /^(z[01]\.npy\.part|z1_\d+\.npy)$/;
+const ends = /^(z[01]\.npy\.part|z1_\d+\.npy|condition\.npy)$/;
 /** Temporary files that a killed process may leave (io/atomic.ts). */
-const leftover = /^\.(manifest\.json|progress\.jsonl|z[01]\.npy|z1_\d+\.npy)\.[0-9a-f]{12}\.tmp$/;
+const leftover = /^\.(manifest\.json|progress\.jsonl|z[01]\.npy|z1_\d+\.npy|condition\.npy)\.[0-9a-f]{12}\.tmp$/;
 
 /**
  * Writes solved batches, one after the other. There is one writer per folder: the caller holds its lock.
@@ -59,11 +61,13 @@ export class PairWriter {
   private readonly shards: PairShard[];
   private readonly ends: Ends;
   private readonly journal: FileHandle;
+  private readonly column: Int32Array | undefined;
 
   private constructor(
     token: symbol,
     folder: string,
     plan: PairPlan,
+    column: Int32Array | undefined,
     shards: PairShard[],
     ends: Ends,
     journal: FileHandle,
@@ -71,6 +75,7 @@ export class PairWriter {
     checkByOpen('PairWriter', token);
     this.folder = folder;
     this.plan = plan;
+    this.column = column;
     this.shards = shards;
     this.ends = ends;
     this.journal = journal;
@@ -79,11 +84,18 @@ export class PairWriter {
   /**
    * Starts a folder of pairs, or resumes one.
    * @param compare called with the plan of the folder to resume; throws if it is a different one
-   * @throws FileError if the folder is complete, or has pairs without a manifest
+   * @param column for a plan with a condition: i32 [count], the one that pairCondition() described
+   * @throws FileError if the folder is complete, or has pairs without a manifest; ValueError for another column
    */
-  static async open(folder: string, plan: PairPlan, compare: (begun: PairPlan) => void): Promise<PairWriter> {
+  static async open(
+    folder: string,
+    plan: PairPlan,
+    compare: (begun: PairPlan) => void,
+    column?: Int32Array,
+  ): Promise<PairWriter> {
     checkArguments('PairWriter.open', { folder: [folder, kinds.path], compare: [compare, kinds.callback] });
     checkPlan('PairWriter.open', plan);
+    checkColumn(plan, column);
     const begun = await readManifest(folder);
     if (begun?.done === begun?.count) {
       await remove(folder, begun ? [leftover, journal] : []);
@@ -104,7 +116,7 @@ export class PairWriter {
       shards.length = Math.min(shards.length, batchCount(agreed), await sink.present());
       await sink.keep(shards.length);
       log = await beginJournal(join(folder, files.journal), shards);
-      return new PairWriter(byOpen, folder, agreed, shards, sink, log);
+      return new PairWriter(byOpen, folder, agreed, column, shards, sink, log);
     } catch (error) {
       await sink?.close();
       await log?.close();
@@ -168,6 +180,12 @@ export class PairWriter {
       throw new ValueError(`[PairWriter.finish] expected ${batches} batches, got ${this.done} so far`);
     try {
       await this.ends.finish(images);
+      if (this.column)
+        await writeNpy(join(this.folder, files.condition), {
+          shape: [this.plan.count],
+          dtype: 'i32',
+          data: this.column,
+        });
       await writeManifest(this.folder, { ...this.plan, done: this.plan.count, shards: this.shards });
       checkGuards(this.folder);
       await unlink(join(this.folder, files.journal));
@@ -181,6 +199,16 @@ export class PairWriter {
     await this.ends.close();
     await this.journal.close();
   }
+}
+
+/** @throws ValueError unless the column is the one of the plan, or neither exists */
+function checkColumn({ condition, count }: PairPlan, column: Int32Array | undefined): void {
+  if (column !== undefined) checkArgument('PairWriter.open', 'column', column, kinds.int32s);
+  if ((condition === undefined) !== (column === undefined))
+    throw new ValueError('[PairWriter.open] expected a plan with a condition and its column, or neither');
+  if (!condition || !column) return;
+  if (column.length !== count || columnHash(column) !== condition.sha256)
+    throw new ValueError(`[PairWriter.open] expected the column of ${count} pairs that plan.condition describes`);
 }
 
 async function remove(folder: string, patterns: readonly RegExp[]): Promise<void> {

@@ -4,6 +4,7 @@ import { DtypeError, formatShape, ShapeError, ValueError } from '../../errors.ts
 import { attention } from '../../kernels/composed/attention.ts';
 import { add, mul, sigmoid } from '../../kernels/elementwise.ts';
 import { gelu } from '../../kernels/gelu.ts';
+import { matmul } from '../../kernels/matmul.ts';
 import { reshape, slice } from '../../kernels/movement.ts';
 import { scope } from '../../tensor/scope.ts';
 import { requireTensor, type Tensor } from '../../tensor/tensor.ts';
@@ -124,13 +125,16 @@ class ClipEmbeddings extends Module {
     this.position_embedding = new Embedding(positions, width, init);
   }
 
-  forward(ids: Tensor): Tensor {
-    const [n, length] = ids.shape;
+  /** @param tokens ids [N, L], or shares [N, L, vocabulary] */
+  forward(tokens: Tensor): Tensor {
+    const [n, length] = tokens.shape;
     const { weight } = this.position_embedding;
     const width = weight.shape[1];
     return scope(() => {
       const positions = reshape(slice(weight, [0, 0], [length, width]), [1, length, width]);
-      return reshape(add(this.token_embedding.forward(ids), positions), [n, length, width]);
+      const embedded =
+        tokens.rank === 2 ? this.token_embedding.forward(tokens) : matmul(tokens, this.token_embedding.weight);
+      return reshape(add(embedded, positions), [n, length, width]);
     });
   }
 }
@@ -197,16 +201,24 @@ export class CLIPTextModel extends Module {
 
   /**
    * The states of all positions after the final norm, f32.
-   * @param ids i32 [N, L], L at most the number of positions
+   * @param tokens ids, i32 [N, L], L at most the number of positions; or f32 [N, L, vocabulary], the share of each token at
+   * each position, 1 for the one that is there. Shares may be part of recorded work, where ids cannot be checked
    * @returns [N, L, width]
    * @throws ShapeError, DtypeError; ValueError for an id that is not in the vocabulary
    */
-  forward(ids: Tensor): Tensor {
-    requireTensor('CLIPTextModel', ids, 'ids');
-    if (ids.dtype !== 'i32') throw new DtypeError('CLIPTextModel', 'ids of dtype i32', ids.describe());
-    if (ids.rank !== 2 || ids.shape[1] > this.options.positions)
-      throw new ShapeError('CLIPTextModel', `ids [N, up to ${this.options.positions}]`, formatShape(ids.shape));
+  forward(tokens: Tensor): Tensor {
+    requireTensor('CLIPTextModel', tokens, 'ids');
+    const { positions, vocabulary } = this.options;
+    const { shape, rank, dtype } = tokens;
+    if (dtype !== (rank === 3 ? 'f32' : 'i32'))
+      throw new DtypeError('CLIPTextModel', 'ids of dtype i32, or shares of dtype f32', tokens.describe());
+    if ((rank !== 2 && rank !== 3) || shape[1] > positions || (rank === 3 && shape[2] !== vocabulary))
+      throw new ShapeError(
+        'CLIPTextModel',
+        `ids [N, up to ${positions}] or shares [N, up to ${positions}, ${vocabulary}]`,
+        formatShape(shape),
+      );
     const { embeddings, encoder, final_layer_norm } = this.text_model;
-    return scope(() => final_layer_norm.forward(encoder.forward(embeddings.forward(ids))));
+    return scope(() => final_layer_norm.forward(encoder.forward(embeddings.forward(tokens))));
   }
 }

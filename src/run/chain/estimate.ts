@@ -72,7 +72,7 @@ export async function estimateChain(
     const flows = flowStages(stages).length;
     return [
       ...stages.map((stage) => {
-        if (stage.kind === 'classifier') return { name: stage.name, ...probeClassifier(config, device) };
+        if (stage.kind === 'classifier') return { name: stage.name, ...probeClassifier(config, device, stage.part) };
         return stage.kind === 'pairs' ? pairs(stage) : training(stage);
       }),
       {

@@ -95,7 +95,7 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   try {
     await removeLeftovers(
       workdir,
-      /^(chain|report|times)\.json$|^report\.html$|^samples\.png$|^classifier\.safetensors$/,
+      /^(chain|report|times)\.json$|^report\.html$|^samples\.png$|^(classifier|reader)\.safetensors$/,
     );
     await writeJson(join(workdir, chainFile), config);
     await lookAhead(stages, config, checked);
@@ -182,15 +182,17 @@ async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<
   else if (!existsSync(stage.path)) await chainClassifier(stage, options);
 }
 
-async function chainClassifier({ path, config }: ClassifierStage, options: ChainOptions): Promise<void> {
+async function chainClassifier({ path, part, config }: ClassifierStage, options: ChainOptions): Promise<void> {
   const { device, signal, onCompile, onNotice, onProgress } = options;
   const trained = await trainClassifier(config, {
     device,
     out: path,
+    part,
     signal,
     onCompile,
     onNotice,
     onStep: ({ step, total }) => onProgress?.({ what: 'classifier steps', done: step + 1, total }),
   });
-  onNotice?.(`the classifier has ${(100 * trained.accuracy).toFixed(1)} % accuracy on the held-out images`);
+  const tested = part === 'train' ? 'the held-out images' : 'the training images of the flow, which it has not seen';
+  onNotice?.(`the classifier has ${(100 * trained.accuracy).toFixed(1)} % accuracy on ${tested}`);
 }

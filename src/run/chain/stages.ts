@@ -1,6 +1,7 @@
 // The stages of a chain as data: each has a folder below the work directory and the configuration that it runs with,
 // the same as for `train` and `reflow` by hand.
 //   classifier.safetensors         with chain.classifier: features for scores, trained on the labels
+//   reader.safetensors             with captions too: a classifier of other images, to read the classes of samples
 //   1_rectified_flow               trained on the data
 //   1_rectified_flow_pairs         (z0, z1) of that flow
 //   2_rectified_flow               trained on these pairs; and so on, up to chain.flows
@@ -9,6 +10,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
 import { readManifest } from '../../data/index.ts';
+import { captionsOf } from '../captions/captions.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
 import type { ReportedFlow } from '../report/measure.ts';
@@ -30,12 +32,14 @@ export interface PairStage {
   config: Config;
 }
 
-/** The stage that trains the classifier for scores. */
+/** A stage that trains a classifier: for scores, or to read samples with captions. */
 export interface ClassifierStage {
   kind: 'classifier';
   name: string;
   /** The classifier's file. */
   path: string;
+  /** The images that it is trained on. */
+  part: 'train' | 'heldOut';
   config: Config;
 }
 
@@ -52,6 +56,15 @@ export function chainStages(config: Config, workdir: string): ChainStage[] {
       kind: 'classifier',
       name: 'classifier for scores',
       path: join(workdir, 'classifier.safetensors'),
+      part: 'train',
+      config,
+    });
+  if (config.chain.classifier && captionsOf(config))
+    stages.push({
+      kind: 'classifier',
+      name: 'classifier that reads samples',
+      path: join(workdir, 'reader.safetensors'),
+      part: 'heldOut',
       config,
     });
   const first = flowStage('data', '1-rectified flow', join(workdir, '1_rectified_flow'), config);
@@ -91,8 +104,11 @@ export async function isComplete(stage: ChainStage): Promise<boolean> {
 
 /** The configuration for the report of a chain. */
 export function reportConfig(config: Config, stages: readonly ChainStage[]): Config {
-  const classifier = stages.find((stage) => stage.kind === 'classifier');
-  return classifier ? { ...config, eval: { ...config.eval, features: `classifier:${classifier.path}` } } : config;
+  const pathOf = (part: ClassifierStage['part']) =>
+    stages.find((stage) => stage.kind === 'classifier' && stage.part === part) as ClassifierStage | undefined;
+  const [scorer, reader] = [pathOf('train'), pathOf('heldOut')];
+  const own = { ...(scorer && { features: `classifier:${scorer.path}` }), ...(reader && { reader: reader.path }) };
+  return { ...config, eval: { ...config.eval, ...own } };
 }
 
 function flowStage(source: FlowStage['source'], name: string, folder: string, config: Config): FlowStage {
@@ -107,7 +123,7 @@ function flowStage(source: FlowStage['source'], name: string, folder: string, co
 }
 
 function pairStage(config: Config, workdir: string, flow: number, teacher: FlowStage): PairStage {
-  const { pairs, pair_sampler, pair_steps, pair_tol } = config.chain;
+  const { pairs, pair_sampler, pair_steps, pair_tol, pair_guidance } = config.chain;
   const folder = join(workdir, `${flow}_rectified_flow_pairs`);
   return {
     kind: 'pairs',
@@ -115,7 +131,13 @@ function pairStage(config: Config, workdir: string, flow: number, teacher: FlowS
     folder,
     config: {
       ...config,
-      sampling: { ...config.sampling, use_ode_sampler: pair_sampler, sample_N: pair_steps, ode_tol: pair_tol },
+      sampling: {
+        ...config.sampling,
+        use_ode_sampler: pair_sampler,
+        sample_N: pair_steps,
+        ode_tol: pair_tol,
+        guidance: pair_guidance,
+      },
       reflow: {
         ...config.reflow,
         reflow_type: 'generate_data_from_z0',

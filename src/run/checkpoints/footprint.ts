@@ -1,6 +1,6 @@
 // A lower bound of the memory that a network needs, computed from its shapes before anything is allocated: the
 // configuration in a file may describe a network larger than any machine.
-import type { UNet } from '../../nn/unet.ts';
+import type { FlowNetwork } from '../arguments.ts';
 
 /** Copies of the weights in memory. Training also has gradients, the average, and the moments of its optimiser. */
 const copies = { sampling: 1, training: 3 };
@@ -12,7 +12,7 @@ const MAPS = 3;
 /**
  * Size of the largest attention map of one image: one number per pair of pixels. The lowest level always has attention.
  */
-export function attentionMap({ imageSize, channelMultipliers, attentionResolutions }: UNet['options']): number {
+export function attentionMap({ imageSize, channelMultipliers, attentionResolutions }: FlowNetwork['options']): number {
   const sizes = channelMultipliers.map((_, level) => imageSize >> level);
   const largest = Math.max(
     ...sizes.filter((size, level) => level === sizes.length - 1 || attentionResolutions.includes(size)),
@@ -25,7 +25,7 @@ export function attentionMap({ imageSize, channelMultipliers, attentionResolutio
  * @param network a network or its outline
  * @param moments numbers that the optimiser keeps for each parameter
  */
-export function leastMemory(network: UNet, use: Use, moments: number): number {
+export function leastMemory(network: FlowNetwork, use: Use, moments: number): number {
   const { imageSize, channels, baseChannels } = network.options;
   let numbers = 0;
   for (const [, { size }] of network.namedTensors()) numbers += size;

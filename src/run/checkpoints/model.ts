@@ -3,11 +3,13 @@
 import { checkArgument } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { ConfigError, DeviceError, ShapeError, ValueError } from '../../errors.ts';
+import { CaptionUNet, type CaptionUNetOptions } from '../../nn/caption_unet.ts';
 import { Initializer } from '../../nn/init.ts';
-import { outlineUNet } from '../../nn/outline.ts';
+import { outlineInitializer, outlineUNet } from '../../nn/outline.ts';
 import { UNet } from '../../nn/unet.ts';
 import type { UNetOptions } from '../../nn/unet_options.ts';
-import { runOptions } from '../arguments.ts';
+import { type FlowNetwork, runOptions } from '../arguments.ts';
+import { captionsOf } from '../captions/captions.ts';
 import { requireConfig } from '../config/require.ts';
 import { type Difference, differences, keyProperties } from '../config/tree.ts';
 import type { Config } from '../config/types.ts';
@@ -50,6 +52,28 @@ export function unetOptions(config: Config): UNetOptions {
   };
 }
 
+/** The options of a network with captions; undefined for one without. */
+export function captionOptions(config: Config): CaptionUNetOptions | undefined {
+  requireConfig('captionOptions', config);
+  const captions = captionsOf(config);
+  if (!captions) return undefined;
+  const { data, model, seed } = config;
+  return {
+    imageSize: data.image_size,
+    channels: data.num_channels,
+    baseChannels: model.nf,
+    channelMultipliers: model.ch_mult,
+    residualBlocks: model.num_res_blocks,
+    attentionResolutions: model.attn_resolutions,
+    heads: model.heads,
+    textWidth: model.text_width,
+    textLayers: model.text_layers,
+    vocabulary: captions.tokenizer.largest + 1,
+    emptyCaption: [...captions.tokenizer.encode('').ids],
+    seed,
+  };
+}
+
 /**
  * Differences of two configurations that concern the network or the range of its data. Neither needs to be validated.
  */
@@ -64,10 +88,10 @@ export function architectureDifferences(a: unknown, b: unknown): Difference[] {
  * The names and shapes of the network, without allocating its tensors. The caller disposes it.
  * @throws ConfigError for a tensor of more than 2^31 - 1 numbers
  */
-export function outlineModel(config: Config): UNet {
-  const options = unetOptions(config);
+export function outlineModel(config: Config): FlowNetwork {
+  const captioned = captionOptions(config);
   try {
-    return outlineUNet(options);
+    return captioned ? new CaptionUNet(captioned, outlineInitializer()) : outlineUNet(unetOptions(config));
   } catch (cause) {
     if (cause instanceof ValueError) throw inKeys(cause, config);
     if (!(cause instanceof ShapeError)) throw cause;
@@ -79,18 +103,19 @@ export function outlineModel(config: Config): UNet {
 }
 
 /** The keys of the options that messages about them name. */
-const keysOfOptions: Partial<Record<keyof UNetOptions, string>> = {
+const keysOfOptions: Partial<Record<keyof UNetOptions | 'heads', string>> = {
   imageSize: 'data.image_size',
   baseChannels: 'model.nf',
   channelMultipliers: 'model.ch_mult',
   firKernel: 'model.fir_kernel',
   numScales: 'model.num_scales',
+  heads: 'model.heads',
 };
 
 /** An error about the options of UNet, in the words of a configuration. */
 function inKeys(error: ValueError, { model }: Config): ConfigError {
   const names = new RegExp(`\\b(${Object.keys(keysOfOptions).join('|')})\\b`, 'g');
-  const text = error.message.replace(names, (name) => keysOfOptions[name as keyof UNetOptions] as string);
+  const text = error.message.replace(names, (name) => keysOfOptions[name as keyof typeof keysOfOptions] as string);
   const channels = `model.nf ${model.nf} and model.ch_mult [${model.ch_mult.join(', ')}] do not fit together`;
   const remedy = 'a multiple of 32 for model.nf always fits';
   return new ConfigError(/group norm/.test(text) ? `${channels}: ${text}; ${remedy}` : text, { cause: error });
@@ -123,10 +148,11 @@ export function requireMemory(config: Config, device: Device, use: Use): void {
  * model.convIn.weight.shape; // [8, 3, 3, 1]
  * model.dispose();
  */
-export function buildModel(config: Config, device: Device): UNet {
+export function buildModel(config: Config, device: Device): FlowNetwork {
   requireConfig('buildModel', config);
   checkArgument('buildModel', 'device', device, runOptions.device);
   requireMemory(config, device, 'sampling');
-  const options = unetOptions(config);
-  return new UNet(options, new Initializer({ seed: options.seed, device }));
+  const init = new Initializer({ seed: config.seed, device });
+  const captioned = captionOptions(config);
+  return captioned ? new CaptionUNet(captioned, init) : new UNet(unetOptions(config), init);
 }

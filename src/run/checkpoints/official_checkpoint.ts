@@ -18,7 +18,8 @@ import { noiseScales } from '../../nn/embedding.ts';
 import type { StateValues } from '../../nn/module.ts';
 import { compareState, describeMismatch } from '../../nn/module.ts';
 import { fromOfficial, type OfficialEntry, officialEntries, toOfficial } from '../../nn/official_names.ts';
-import type { UNet } from '../../nn/unet.ts';
+import { UNet } from '../../nn/unet.ts';
+import type { FlowNetwork } from '../arguments.ts';
 import type { Config } from '../config/types.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { findState } from './wrappers.ts';
@@ -36,6 +37,12 @@ export interface OfficialOptions {
   onNotice?: (text: string) => void;
 }
 
+/** @throws FileError for a network that the official code does not have */
+function requireOfficial(path: string, model: FlowNetwork): asserts model is UNet {
+  if (!(model instanceof UNet))
+    throw new FileError(path, 'needs model.name ncsnpp: the official code has no network with captions');
+}
+
 /**
  * Converts an official checkpoint, or a bare state dict, to the names and layouts of this package.
  * @param model a network of the checkpoint's architecture
@@ -44,9 +51,10 @@ export interface OfficialOptions {
 export function fromOfficialCheckpoint(
   path: string,
   root: TorchValue,
-  model: UNet,
+  model: FlowNetwork,
   options: OfficialOptions = {},
 ): Checkpoint {
+  requireOfficial(path, model);
   const entries = officialEntries(model);
   const found = findState(path, root, new Set(entries.map(({ official }) => official)));
   for (const text of found.said) options.onNotice?.(`${path}: ${text}`);
@@ -223,7 +231,8 @@ function wholeNumber(path: string, what: string, value: TorchValue): number {
  * Converts to the form that the official restore_checkpoint reads.
  * @param model a network of the checkpoint's architecture
  */
-export function toOfficialCheckpoint(checkpoint: Checkpoint, model: UNet, config: Config): TorchInput {
+export function toOfficialCheckpoint(checkpoint: Checkpoint, model: FlowNetwork, config: Config): TorchInput {
+  requireOfficial(checkpoint.path, model);
   const entries = officialEntries(model);
   const tensorOf = (values: StateValues, entry: OfficialEntry): ArrayFile => {
     const value = values.get(entry.path);

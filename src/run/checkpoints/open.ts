@@ -7,8 +7,7 @@ import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
 import { readPth, readSafetensors, readSafetensorsHeader, type TorchValue, unflattenTorch } from '../../io/index.ts';
 import { compareState, describeMismatch } from '../../nn/module.ts';
-import type { UNet } from '../../nn/unet.ts';
-import { runOptions, unetKind } from '../arguments.ts';
+import { type FlowNetwork, runOptions, unetKind } from '../arguments.ts';
 import { resolveConfig } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
@@ -37,7 +36,7 @@ const officialOptions: OptionKinds<OfficialOptions> = { partial: kinds.boolean, 
  */
 export async function openCheckpoint(
   reference: string,
-  model: UNet,
+  model: FlowNetwork,
   config: Config,
   options: OfficialOptions = {},
 ): Promise<Checkpoint> {
@@ -106,7 +105,7 @@ export async function loadModel(
   reference: string,
   config: Config,
   options: LoadModelOptions,
-): Promise<{ model: UNet; checkpoint: Checkpoint }> {
+): Promise<{ model: FlowNetwork; checkpoint: Checkpoint }> {
   checkArgument('loadModel', 'reference', reference, kinds.path);
   requireConfig('loadModel', config);
   const { device, weights = 'ema', ...others } = checkOptions('loadModel', options, loadOptions, ['device']);

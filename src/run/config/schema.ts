@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { deviceNames, nearestDevice, precisions } from '../../device/device.ts';
 import { fixed, free, type Reader, table, training } from './keys.ts';
 import { chainTable } from './tables/chain.ts';
-import { dataSets, dataTable } from './tables/data.ts';
+import { classNames, dataSets, dataTable } from './tables/data.ts';
 import { evalTable } from './tables/eval.ts';
 import { modelTable } from './tables/model.ts';
 import { optimTable } from './tables/optim.ts';
@@ -68,7 +68,8 @@ export function imageShape({ data }: Config): [height: number, width: number, ch
 }
 
 /** Inconsistencies between keys, each with its path. */
-export function disagreements({ optim, training, reflow }: Config): string[] {
+export function disagreements(config: Config): string[] {
+  const { optim, training, reflow } = config;
   const { accumulation, batch_size } = training;
   const faults: string[] = [];
   if (batch_size % accumulation !== 0)
@@ -85,5 +86,25 @@ export function disagreements({ optim, training, reflow }: Config): string[] {
     );
   if (reflow.real_data_ratio > 0 && reflow.reflow_type === 'train_online_reflow')
     faults.push(`reflow.real_data_ratio: expected 0 for train_online_reflow; got ${reflow.real_data_ratio}`);
+  return [...faults, ...captionDisagreements(config)];
+}
+
+/** What a network that takes captions needs, and what it does not have. */
+function captionDisagreements({ data, model, reflow }: Config): string[] {
+  if (model.name !== 'unet2d_condition') return [];
+  const faults: string[] = [];
+  if (!data.caption.includes('{class}'))
+    faults.push(
+      `data.caption: expected a text with {class} in it, such as "a handwritten {class}", with model.name ${model.name}; got ${JSON.stringify(data.caption)}`,
+    );
+  if (!classNames[data.dataset])
+    faults.push(
+      `data.dataset: expected one of ${Object.keys(classNames).join(', ')}, whose images have classes, with model.name ${model.name}; got ${data.dataset}`,
+    );
+  if (model.dropout > 0) faults.push(`model.dropout: expected 0 with model.name ${model.name}; got ${model.dropout}`);
+  if (model.activation_checkpointing)
+    faults.push(`model.activation_checkpointing: expected false with model.name ${model.name}; got true`);
+  if (reflow.reflow_type === 'train_online_reflow')
+    faults.push(`reflow.reflow_type: expected another one with model.name ${model.name}; got ${reflow.reflow_type}`);
   return faults;
 }

@@ -49,15 +49,44 @@ export type Config = {
     /** Range of the pixels that the network sees: true is [-1, 1], false is [0, 1]. Default: false. */
     centered: boolean;
     /**
+     * Caption of an image, in which {class} stands for the name of its class. If empty, the flow takes no text.
+     * Default: ''. Has an effect only if model.name is unet2d_condition. Not in the official code.
+     */
+    caption: string;
+    /**
      * Whether training adds uniform noise below one grey level to each image, so that the data has a density. Default:
      * false.
      */
     uniform_dequantization: boolean;
   };
-  /** The network, a DDPM++ or NCSN++ of Score SDE (Song et al., 2021). */
+  /** The network: a DDPM++ or NCSN++ of Score SDE (Song et al., 2021), or one that takes a text. */
   model: {
-    /** The architecture. ncsnpp covers DDPM++ and NCSN++. Default: ncsnpp. */
-    name: 'ncsnpp';
+    /**
+     * The architecture. ncsnpp covers DDPM++ and NCSN++; unet2d_condition is the network of Stable Diffusion with a
+     * text network, for images with captions, and is not in the official code. Default: ncsnpp.
+     */
+    name: 'ncsnpp' | 'unet2d_condition';
+    /**
+     * Heads of attention, in the network and in its text network. Expected: a whole number from 1 to 1024. Default: 4.
+     * Has an effect only if model.name is unet2d_condition. Not in the official code.
+     */
+    heads: number;
+    /**
+     * Channels of the text network. Expected: a whole number from 1 to 16384 (channels). Default: 64. Has an effect
+     * only if model.name is unet2d_condition. Not in the official code.
+     */
+    text_width: number;
+    /**
+     * Layers of the text network. Expected: a whole number from 1 to 64 (layers). Default: 2. Has an effect only if
+     * model.name is unet2d_condition. Not in the official code.
+     */
+    text_layers: number;
+    /**
+     * Tokens of a caption, with its start, its end and what fills it up; 77 in Stable Diffusion. Expected: a whole
+     * number from 2 to 1024 (tokens). Default: 77. Has an effect only if model.name is unet2d_condition. Not in the
+     * official code.
+     */
+    text_length: number;
     /**
      * Largest decay of the moving average of the weights, which samples are drawn with. After n updates the decay is
      * min(ema_rate, (1 + n) / (10 + n)). Expected: a number from 0 to below 1. Default: 0.9999.
@@ -337,6 +366,12 @@ export type Config = {
      * an effect only if training.time_law is u_shaped. Not in the official code.
      */
     time_steepness: number;
+    /**
+     * Share of the captions that are left empty, in training and in pairs, so that guidance has a flow without a
+     * caption to start from. Expected: a number from 0 to 1. Default: 0.1. Has an effect only if model.name is
+     * unet2d_condition. Not in the official code. Source: classifier-free guidance (Ho, Salimans, 2021).
+     */
+    caption_dropout: number;
     /** Folder of CelebA-HQ-Pytorch and AFHQ-CAT-Pytorch in the official code; data.root_path works too. Default: ''. */
     data_dir: string;
   };
@@ -382,6 +417,12 @@ export type Config = {
      * ''. Not in the official code.
      */
     statistics: string;
+    /**
+     * File of a classifier that reads the class in samples with captions, so that a report says how often it is the one
+     * of the caption; empty for none. It should be trained on other images than the flow: rectiflow classifier
+     * --held-out. Default: ''. Has an effect only if model.name is unet2d_condition. Not in the official code.
+     */
+    reader: string;
     /** Whether `eval` writes sheets of images and nothing else. Default: false. */
     enable_figures_only: boolean;
     /** Whether `eval` computes the loss over the held-out part. Default: false. */
@@ -446,6 +487,12 @@ export type Config = {
      * an effect only if sampling.sigma_variance is above 0. Not in the official code.
      */
     sde_drift: 'exact' | 'legacy';
+    /**
+     * Scale of the guidance towards the caption: v(empty) + guidance (v(caption) - v(empty)). At most 1: none, and one
+     * evaluation a step instead of two. Expected: a number from 0 to 1000. Default: 1. Has an effect only if model.name
+     * is unet2d_condition. Not in the official code. Source: classifier-free guidance (Ho, Salimans, 2021).
+     */
+    guidance: number;
     /**
      * Memory that one evaluation of the network may use; larger batches are evaluated in parts. Expected: a whole
      * number from 1 to 1125899906842624 (bytes). Default: 2147483648. Not in the official code.
@@ -589,8 +636,15 @@ export type Config = {
      */
     pair_tol: number;
     /**
-     * Whether to score with a classifier that is first trained on the data set's labels, instead of eval.features.
-     * Default: false. Not in the official code.
+     * Guidance of the pairs, as sampling.guidance is that of everything else: the next flow learns what the guided one
+     * gives. Expected: a number from 0 to 1000. Default: 1. Has an effect only if model.name is unet2d_condition. Not
+     * in the official code. Source: InstaFlow (Liu et al., 2024), section 4.
+     */
+    pair_guidance: number;
+    /**
+     * Whether to score with a classifier that is first trained on the data set's labels, instead of eval.features. With
+     * captions, another one is trained on the held-out images, to read the classes of samples. Default: false. Not in
+     * the official code.
      */
     classifier: boolean;
   };

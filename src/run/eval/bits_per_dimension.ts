@@ -6,7 +6,7 @@ import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
 import { likelihood, networkVelocity, replayable } from '../../flow/index.ts';
 import type { ArrayFile } from '../../io/index.ts';
-import type { UNet } from '../../nn/unet.ts';
+import type { FlowNetwork } from '../arguments.ts';
 import type { Config } from '../config/types.ts';
 import { microBatchFor } from '../sampling/memory.ts';
 
@@ -33,7 +33,7 @@ interface BitsOptions {
 
 /** Evaluates the weights that `model` holds now. */
 export async function evaluateBitsPerDimension(
-  model: UNet,
+  model: FlowNetwork,
   dataset: ImageDataset,
   config: Config,
   options: BitsOptions,

@@ -12,8 +12,8 @@ import { FileError } from '../../errors.ts';
 import { makeFolder, readWhole, sha256OfFile } from '../../io/file.ts';
 import { imageGrid, readNpz, writeNpz, writePng } from '../../io/index.ts';
 import { parseJsonFile, writeJson } from '../../io/json.ts';
-import type { UNet } from '../../nn/unet.ts';
 import { turn } from '../../turn.ts';
+import type { FlowNetwork } from '../arguments.ts';
 import type { Config } from '../config/types.ts';
 import { pixels } from '../data.ts';
 import { sampleModel } from '../sampling/sample.ts';
@@ -50,7 +50,7 @@ export interface DrawnSamples {
  * Draws eval.num_samples images from the weights that `model` holds, eval.batch_size at a time.
  * @throws NonFiniteError for samples that are not finite, unless sampling.not_finite leaves them out
  */
-export function drawSamples(model: UNet, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
+export function drawSamples(model: FlowNetwork, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
   return options.files === 'figures' ? drawFigures(model, config, options) : drawRun(model, config, options);
 }
 
@@ -60,7 +60,7 @@ function* rounds({ eval: { num_samples: count, batch_size: batch } }: Config): G
     yield [round, first, Math.min(batch, count - first)];
 }
 
-async function drawFigures(model: UNet, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
+async function drawFigures(model: FlowNetwork, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
   const { device, signal, onProgress } = options;
   const { num_samples: count } = config.eval;
   const folder = makeFolder(join(options.folder, 'figs'));
@@ -93,7 +93,7 @@ interface Run {
 }
 
 /** Draws under a lock on the folder, because a run with another number of samples would remove batches. */
-async function drawRun(model: UNet, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
+async function drawRun(model: FlowNetwork, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
   const folder = makeFolder(join(options.folder, runName(config)));
   const unlock = await lockFolder(folder, { way: 'wait for it', signal: options.signal });
   try {
@@ -105,7 +105,7 @@ async function drawRun(model: UNet, config: Config, options: SampleFilesOptions)
 
 async function drawInto(
   folder: string,
-  model: UNet,
+  model: FlowNetwork,
   config: Config,
   options: SampleFilesOptions,
 ): Promise<DrawnSamples> {

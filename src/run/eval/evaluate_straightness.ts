@@ -2,8 +2,8 @@
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, straightness } from '../../flow/index.ts';
-import type { UNet } from '../../nn/unet.ts';
-import { runOptions, unetKind } from '../arguments.ts';
+import { type FlowNetwork, runOptions, unetKind } from '../arguments.ts';
+import { isCaptioned, sampledVelocity } from '../captions/velocity.ts';
 import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
@@ -49,7 +49,7 @@ const optionKinds: OptionKinds<EvaluateStraightnessOptions> = {
  * perStep.length; // 10
  */
 export async function evaluateStraightness(
-  model: UNet,
+  model: FlowNetwork,
   config: Config,
   options: EvaluateStraightnessOptions,
 ): Promise<Straightness> {
@@ -60,13 +60,25 @@ export async function evaluateStraightness(
   const { straightness_samples: samples, batch_size } = config.eval;
   const { memory_budget: budget, init_noise_scale: noiseScale } = config.sampling;
   const shape = imageShape(config);
-  const velocity = replayable(networkVelocity(model.eval()));
   const batch = Math.min(batch_size, samples);
-  const microBatch = microBatchFor(velocity, shape, { batch, budget, device });
+  const microBatch = microBatchFor(networkVelocity(model.eval()), shape, { batch, budget, device });
   const perStep = new Array<number>(steps).fill(0);
   for (let first = 0; first < samples; first += batch) {
     const count = Math.min(batch, samples - first);
-    const part = { shape, count, first, seed: config.seed, noiseScale, microBatch, steps, device, signal };
+    // Which caption a path has depends on its number, so a network with captions takes whole batches.
+    using sampled = sampledVelocity(model, config, { first, count, microBatch });
+    const velocity = replayable(sampled);
+    const part = {
+      shape,
+      count,
+      first,
+      seed: config.seed,
+      noiseScale,
+      microBatch: isCaptioned(model) ? count : microBatch,
+      steps,
+      device,
+      signal,
+    };
     const measured = await straightness(velocity, part);
     measured.perStep.forEach((value, i) => {
       perStep[i] += (value * count) / samples;

@@ -2,7 +2,7 @@
 // features for scores (eval.features classifier:FILE). Every draw is a function of (seed, step), so a seed reproduces
 // the weights.
 import { dirname } from 'node:path';
-import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import { checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import { type ImageDataset, sequentialBatch, trainingBatch } from '../../data/index.ts';
 import type { CompileProgress, Device } from '../../device/device.ts';
@@ -30,20 +30,31 @@ const BATCH = 64;
 /** Default passes over the training images, limited to MOST_STEPS updates. */
 const EPOCHS = 30;
 const MOST_STEPS = 3000;
-/** Batch size for the held-out part. */
+/** Fewest updates by default on the held-out part, which is small. */
+const LEAST_STEPS = 600;
+/** Batch size for the part that it is tested on. */
 const EVALUATED = 256;
 /** Classes of the labelled data sets. */
 const CLASSES = 10;
 const optimization = { learningRate: 2e-3, weightDecay: 1e-4, warmup: 20, gradientClip: 1, emaRate: 0.99 };
 
-/** Data sets whose images have labels, with their number of training images. */
-const labelled: { [Name in Config['data']['dataset']]?: number } = { DIGITS: 1400, MNIST: 60_000, CIFAR10: 50_000 };
+/** Data sets whose images have labels, with their numbers of images. */
+const labelled: { [Name in Config['data']['dataset']]?: { train: number; heldOut: number } } = {
+  DIGITS: { train: 1400, heldOut: 397 },
+  MNIST: { train: 60_000, heldOut: 10_000 },
+  CIFAR10: { train: 50_000, heldOut: 10_000 },
+};
 
 export interface ClassifierOptions {
   device: Device;
   /** The file to write. */
   out: string;
-  /** Number of updates; default: 30 epochs, at most 3000. */
+  /**
+   * What it is trained on; default 'train'. With 'heldOut' it is tested on the training images: a flow that was trained on those has not
+   * seen what the classifier knows.
+   */
+  part?: 'train' | 'heldOut';
+  /** Number of updates; default: 30 epochs, at most 3000, and at least 600 on the held-out images. */
   steps?: number;
   /** Ends training between two steps by throwing the signal's reason; nothing is written. */
   signal?: AbortSignal;
@@ -65,7 +76,7 @@ export interface ClassifierStep {
 
 export interface TrainedClassifier {
   path: string;
-  /** Accuracy on the held-out images, 0 to 1. */
+  /** Accuracy on the images of the other part, 0 to 1. */
   accuracy: number;
   classes: number;
   steps: number;
@@ -74,6 +85,7 @@ export interface TrainedClassifier {
 const optionKinds: OptionKinds<ClassifierOptions> = {
   device: runOptions.device,
   out: kinds.path,
+  part: oneOf(['train', 'heldOut']),
   steps: kinds.count,
   signal: runOptions.signal,
   onStep: kinds.callback,
@@ -99,9 +111,9 @@ export async function trainClassifier(config: Config, options: ClassifierOptions
   requireConfig('trainClassifier', config);
   const checked = checkOptions('trainClassifier', options, optionKinds, ['device', 'out']);
   requireLabels(config);
-  const { device, out, onNotice } = checked;
-  using train = await loadDataset(config, 'train', onNotice);
-  using heldOut = await loadDataset(config, 'heldOut', onNotice);
+  const { device, out, part = 'train', onNotice } = checked;
+  using train = await loadDataset(config, part, onNotice);
+  using tested = await loadDataset(config, part === 'train' ? 'heldOut' : 'train', onNotice);
   makeFolder(dirname(out));
   await requireWritable(out);
   await device.prepare(declaredModules(), checked.onCompile);
@@ -109,15 +121,16 @@ export async function trainClassifier(config: Config, options: ClassifierOptions
   const network = new Classifier(classifierImages(config), classes, { device, seed: config.seed });
   const optimizer = new Adam(network, optimization);
   try {
-    const steps = checked.steps ?? stepsFor(train.count);
+    const steps = checked.steps ?? stepsFor(train.count, part);
     for (let step = 0; step < steps; step++)
       await update(network, optimizer, train, config, { ...options, step, steps });
     const accuracy = await optimizer.withEma(async () => {
-      const share = await shareRight(network, heldOut, config, checked.signal);
+      const share = await shareRight(network, tested, config, checked.signal);
       const { root_path: _, ...data } = config.data;
       await saveClassifier(out, network, share, {
         data: JSON.stringify(data),
         seed: String(config.seed),
+        part,
         steps: String(steps),
         ...provenance(),
       });
@@ -130,12 +143,17 @@ export async function trainClassifier(config: Config, options: ClassifierOptions
   }
 }
 
-function stepsFor(images: number): number {
-  return Math.min(MOST_STEPS, Math.ceil((EPOCHS * images) / BATCH));
+function stepsFor(images: number, part: 'train' | 'heldOut'): number {
+  const steps = Math.min(MOST_STEPS, Math.ceil((EPOCHS * images) / BATCH));
+  return part === 'train' ? steps : Math.max(LEAST_STEPS, steps);
 }
 
 /** Measures the time and peak memory of a whole training, on images that are zero. */
-export function probeClassifier(config: Config, device: Device): TimeEstimate & { memory: number; disk: number } {
+export function probeClassifier(
+  config: Config,
+  device: Device,
+  part: 'train' | 'heldOut' = 'train',
+): TimeEstimate & { memory: number; disk: number } {
   requireLabels(config);
   const images = new Float32Array(BATCH * sizeOf(imageShape(config)));
   const labels = new Int32Array(BATCH);
@@ -148,7 +166,8 @@ export function probeClassifier(config: Config, device: Device): TimeEstimate & 
     const time = timeCalls(step);
     const { highWater: memory } = device.memory();
     const disk = 4 * network.parameterCount();
-    return { ...times(time, stepsFor(labelled[config.data.dataset] as number)), memory, disk };
+    const count = labelled[config.data.dataset]?.[part] as number;
+    return { ...times(time, stepsFor(count, part)), memory, disk };
   } finally {
     optimizer.dispose();
     network.dispose();

@@ -15,6 +15,10 @@ export interface ReportFigures {
   features?: string;
   /** Distance of real held-out images, the lowest that a generator can be expected to reach. */
   heldOut?: { images: number; fd: number };
+  /** The captions of samples 0, 1, ..., in turn; absent for flows without captions. */
+  captions?: readonly string[];
+  /** The classifier of eval.reader: its accuracy on real images that it was not trained on, 0 to 1. */
+  reader?: { accuracy: number };
   /** Flows that have a snapshot. */
   stages: StageFigures[];
 }
@@ -31,6 +35,8 @@ export interface StageFigures {
   fd: Record<string, number>;
   /** Network evaluations per sample of rk45. */
   nfe: number;
+  /** Share of the samples in which the reader reads the class of their caption, by number of Euler steps and for "rk45". */
+  read?: Record<string, number>;
 }
 
 /** A measured value with three figures and no exponent: "0.00679", "0.380", "26.1", "1,230". */
@@ -39,6 +45,11 @@ export function figuresText(value: number): string {
   if (Math.abs(value) < 1e-6) return '0';
   if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString('en');
   return value.toLocaleString('en', { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+}
+
+/** A share as "97.4 %". */
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
 }
 
 /** A mean of whole numbers: "38", "37.5". */

@@ -14,15 +14,17 @@ import {
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError, FileError, ValueError } from '../../errors.ts';
+import { loadClassifier } from '../../eval/index.ts';
 import { requireWritable } from '../../io/atomic.ts';
 import { writeFileAtomic, writePng } from '../../io/index.ts';
 import { writeJson } from '../../io/json.ts';
 import { runOptions } from '../arguments.ts';
+import { captionsOf } from '../captions/captions.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
 import { loadDataset } from '../data.ts';
-import { FeatureCollector } from '../eval/feature_network.ts';
+import { FeatureCollector, type FeatureNetwork, openFeatures } from '../eval/feature_network.ts';
 import { distanceOf, openScoreReference, type ScoreReference } from '../eval/score_reference.ts';
 import { provenance } from '../machine/provenance.ts';
 import { describeEstimate, times } from '../machine/timing.ts';
@@ -67,7 +69,7 @@ export interface ReportProgress {
   of?: { flow: string; sampler: string; index: number; count: number; share: number };
 }
 
-export interface ReportOptions extends Omit<MeasureOptions, 'reference' | 'onProgress'> {
+export interface ReportOptions extends Omit<MeasureOptions, 'reference' | 'reader' | 'onProgress'> {
   /** Folder of the report. */
   workdir: string;
   device: Device;
@@ -144,7 +146,8 @@ export async function reportFlows(
   );
   // A flow without a log is measured: its checkpoint may be missing, which is then an error.
   const ready = results.filter(({ flow, log }) => existsSync(flow.checkpoint) || log.length === 0);
-  const { samples, features, heldOut } = ready.length > 0 ? await measureAll(ready, config, checked) : { samples: 0 };
+  const { samples, features, heldOut, reader } =
+    ready.length > 0 ? await measureAll(ready, config, checked) : { samples: 0 };
   const figures: ReportFigures = {
     ...provenance(),
     created: new Date().toISOString(),
@@ -154,6 +157,8 @@ export async function reportFlows(
     samples,
     features,
     heldOut,
+    captions: captionsOf(config)?.table.slice(1),
+    reader,
     stages: ready.map(({ measured }) => figuresOf(measured as MeasuredFlow)),
   };
   const html = reportPage({
@@ -178,13 +183,14 @@ async function measureAll(
   results: readonly FlowResult[],
   config: Config,
   options: ReportOptions,
-): Promise<Pick<ReportFigures, 'samples' | 'features' | 'heldOut'>> {
+): Promise<Pick<ReportFigures, 'samples' | 'features' | 'heldOut' | 'reader'>> {
   const { device, onProgress } = options;
   await device.prepare(declaredModules());
   const tell = (what: ReportProgress['what']) => (done: number, total: number) => onProgress?.({ what, done, total });
   const onStatistics = tell('statistics of the data set');
   const reference = await openScoreReference(config, { ...options, onStatistics });
   using _network = reference?.network;
+  using reader = await openReader(config, options);
   const flows = results.map(({ flow }) => flow);
   const samples = await samplesInBudget(flows, config, options, reference !== undefined);
   const drawn: Config = { ...config, eval: { ...config.eval, num_samples: samples } };
@@ -193,13 +199,33 @@ async function measureAll(
     result.measured = await measureFlow(result.flow, drawn, {
       ...options,
       reference,
+      reader: reader?.network,
       onProgress: progress.of(result.flow),
     });
   return {
     samples,
     features: reference?.network.name,
     heldOut: reference && (await heldOutDistance(drawn, reference, options)),
+    reader: reader && { accuracy: reader.accuracy },
   };
+}
+
+/** The classifier of eval.reader, for flows with captions. @throws FileError for a file that is not one */
+async function openReader(
+  config: Config,
+  { device, onNotice }: ReportOptions,
+): Promise<({ network: FeatureNetwork; accuracy: number } & Disposable) | undefined> {
+  const { reader } = config.eval;
+  const captions = captionsOf(config);
+  if (reader === '' || !captions) return undefined;
+  const { accuracy, network: stored } = await loadClassifier(reader, { device });
+  const { classes } = stored;
+  stored.dispose();
+  if (classes !== captions.table.length - 1)
+    throw new FileError(reader, `reads ${classes} classes, but there are ${captions.table.length - 1} captions`);
+  const features = { ...config, eval: { ...config.eval, features: `classifier:${reader}` } };
+  const network = await openFeatures(features, { device, onNotice });
+  return { network, accuracy, [Symbol.dispose]: () => network[Symbol.dispose]() };
 }
 
 /**
@@ -259,6 +285,7 @@ function figuresOf({ flow, steps, straightness, straightnessSteps, rows }: Measu
   const scored = rows.flatMap(({ sampler, distance }) =>
     distance === undefined ? [] : [[sampler, distance] as const],
   );
+  const read = rows.flatMap(({ sampler, read }) => (read === undefined ? [] : [[sampler, read] as const]));
   return {
     name: flow.name,
     checkpoint: flow.checkpoint,
@@ -267,6 +294,7 @@ function figuresOf({ flow, steps, straightness, straightnessSteps, rows }: Measu
     straightness_steps: straightnessSteps,
     fd: Object.fromEntries(scored),
     nfe: rows.find(({ sampler }) => sampler === 'rk45')?.nfe as number,
+    ...(read.length > 0 && { read: Object.fromEntries(read) }),
   };
 }
 

@@ -2,11 +2,14 @@
 // and a few paths. Samples are written to {folder}/{eval folder}/ckpt_<k>/ and reused from there.
 import { join } from 'node:path';
 import type { Device } from '../../device/device.ts';
-import { networkVelocity, replayable, type Trajectory, trajectory } from '../../flow/index.ts';
+import { ValueError } from '../../errors.ts';
+import { replayable, type Trajectory, trajectory } from '../../flow/index.ts';
 import { makeFolder } from '../../io/file.ts';
 import { writeNpz } from '../../io/index.ts';
-import type { UNet } from '../../nn/unet.ts';
 import { sizeOf } from '../../tensor/shape.ts';
+import type { FlowNetwork } from '../arguments.ts';
+import { classInTurn } from '../captions/captions.ts';
+import { sampledVelocity } from '../captions/velocity.ts';
 import { evaluationName } from '../checkpoints/find.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { imageShape } from '../config/schema.ts';
@@ -14,7 +17,7 @@ import type { Config } from '../config/types.ts';
 import { pixels } from '../data.ts';
 import { drawSamples } from '../eval/draw_samples.ts';
 import { evaluateStraightness, PATH_STEPS } from '../eval/evaluate_straightness.ts';
-import { FeatureCollector } from '../eval/feature_network.ts';
+import { FeatureCollector, type FeatureNetwork } from '../eval/feature_network.ts';
 import { distanceOf, type ScoreReference } from '../eval/score_reference.ts';
 import { assumedNfe } from '../training/plan.ts';
 import { plural } from './figures.ts';
@@ -42,6 +45,8 @@ export interface SampledRow {
   nfe: number;
   /** Frechet distance to the data set; absent if samples are not scored. */
   distance?: number;
+  /** Share of the samples in which the reader reads the class of their caption; absent without a reader or captions. */
+  read?: number;
   /** The first samples, u8 of `shape` [N, H, W, C]. */
   first: { images: Uint8Array; shape: readonly number[] };
   /** Picture of the first samples. */
@@ -64,6 +69,8 @@ export interface MeasuredFlow {
 export interface MeasureOptions {
   device: Device;
   reference?: ScoreReference;
+  /** A classifier that reads the classes of samples with captions. */
+  reader?: FeatureNetwork;
   signal?: AbortSignal;
   /** Reports what is unusual but not an error. */
   onNotice?: (text: string) => void;
@@ -114,7 +121,8 @@ export async function measureFlow(flow: ReportedFlow, report: Config, options: M
   for (const sampling of samplers(config.sampling, flow.distilledTo))
     rows.push(await sampledRow(model, flow, { ...config, sampling }, options));
   const shape = imageShape(config);
-  const velocity = replayable(networkVelocity(model));
+  using sampled = sampledVelocity(model, config, { count: PATHS });
+  const velocity = replayable(sampled);
   const common = {
     shape,
     seed: config.seed,
@@ -168,10 +176,10 @@ export function samplers(sampling: Config['sampling'], distilledTo = 1): Config[
 }
 
 async function sampledRow(
-  model: UNet,
+  model: FlowNetwork,
   { name, folder, checkpoint }: ReportedFlow,
   config: Config,
-  { device, reference, signal, onProgress }: MeasureOptions,
+  { device, reference, reader, signal, onProgress }: MeasureOptions,
 ): Promise<SampledRow> {
   const collected = new FeatureCollector();
   const { use_ode_sampler: solver, sample_N } = config.sampling;
@@ -179,7 +187,8 @@ async function sampledRow(
   const wanted = stripImages(config);
   const first: Uint8Array[] = [];
   let kept = 0;
-  const { nfe } = await drawSamples(model, config, {
+  let right = 0;
+  const { nfe, count, leftOut } = await drawSamples(model, config, {
     folder: evaluationFolder({ folder, checkpoint }, config),
     files: 'samples',
     checkpoint,
@@ -188,6 +197,7 @@ async function sampledRow(
     onProgress: (done, total) => onProgress?.(done, total, sampler),
     onBatch: async (images, shape) => {
       if (kept < wanted) first.push(images);
+      if (reader) right += await readRight(reader, images, shape, kept, signal);
       kept += shape[0];
       if (reference) collected.add(await reference.network.extract(images, shape, signal));
     },
@@ -200,9 +210,30 @@ async function sampledRow(
     sampler,
     nfe,
     distance: reference && distanceOf(collected, reference),
+    // Which caption a sample has is known by its number, and those that are left out are not counted.
+    read: reader && leftOut === 0 ? right / count : undefined,
     first: { images: images.subarray(0, shown * sizeOf(image)), shape: [shown, ...image] },
     picture: await strip(images, config, what),
   };
+}
+
+/** How many samples, of which the first is number `first`, a classifier reads as the class of their caption. */
+async function readRight(
+  reader: FeatureNetwork,
+  images: Uint8Array,
+  shape: readonly number[],
+  first: number,
+  signal?: AbortSignal,
+): Promise<number> {
+  const { logits } = await reader.extract(images, shape, signal);
+  if (!logits) throw new ValueError('[reportFlows] expected a reader with classes');
+  const { values, rows, columns } = logits;
+  let right = 0;
+  for (let row = 0; row < rows; row++) {
+    const own = values.subarray(row * columns, (row + 1) * columns);
+    if (own.indexOf(Math.max(...own)) === classInTurn(first + row, columns)) right++;
+  }
+  return right;
 }
 
 /** "1 step", "10 steps", "RK45". */

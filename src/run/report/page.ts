@@ -4,7 +4,7 @@ import { arch, cpus, platform } from 'node:os';
 import type { Config } from '../config/types.ts';
 import { type Drawing, inlineSvg } from '../plot/index.ts';
 import type { LoggedStep } from '../workdir/log.ts';
-import { count, duration, figuresText, mean, plural, type ReportFigures, size } from './figures.ts';
+import { count, duration, figuresText, mean, percent, plural, type ReportFigures, size } from './figures.ts';
 import {
   type Cell,
   figure,
@@ -25,7 +25,17 @@ import {
 import { type MeasuredFlow, type ReportedFlow, type SampledRow, samplerName } from './measure.ts';
 import { distancePlot, isMeant, lossPlot, straightnessPlot } from './plots.ts';
 import type { ReportedStage } from './repeat.ts';
-import { describeFlow, distanceName, explainDistance, highlights, introduction, timeTile, titleOf } from './words.ts';
+import {
+  captionWords,
+  describeFlow,
+  distanceName,
+  explainDistance,
+  explainReading,
+  highlights,
+  introduction,
+  timeTile,
+  titleOf,
+} from './words.ts';
 
 /** A flow with its log, and what was measured of it if it has a snapshot. */
 export interface FlowResult {
@@ -99,10 +109,11 @@ function progressNotes(results: readonly FlowResult[], stages: readonly Reported
 function samplesOf(flows: readonly MeasuredFlow[], { figures, real }: ReportPage): string[] {
   if (flows.length === 0) return [];
   const metric = figures.features === 'inception' ? 'FID' : 'distance';
-  const detail = ({ sampler, nfe, distance }: SampledRow) =>
+  const detail = ({ sampler, nfe, distance, read }: SampledRow) =>
     [
       ...(sampler === 'rk45' ? [`${mean(nfe)} evaluations`] : []),
       ...(distance === undefined ? [] : [`${metric} ${figuresText(distance)}`]),
+      ...(read === undefined ? [] : [`${percent(read)} read right`]),
     ].join(', ');
   const block = ({ flow, rows }: MeasuredFlow) =>
     panel(
@@ -125,6 +136,7 @@ function samplesOf(flows: readonly MeasuredFlow[], { figures, real }: ReportPage
         : 'Each image starts from noise that the network was not trained on.') +
         ' Click a picture to enlarge it; arrow keys turn to the next.',
     ),
+    ...(figures.captions ? [paragraph(captionWords(figures.captions))] : []),
     panels(
       ...flows.filter(({ flow }) => flow.distilledTo === undefined).map(block),
       last.length > 0 ? `<div>${last.join('\n')}</div>` : '',
@@ -154,6 +166,19 @@ function qualityOf(flows: readonly MeasuredFlow[], figures: ReportFigures): stri
     }));
     return [`${metric}, ${samplerName(sampler)}`, ...cells];
   });
+  const readings = samplers.flatMap((sampler): Cell[][] => {
+    const values = flows.map(({ flow, rows }) =>
+      isMeant(flow, sampler) ? rows.find((row) => row.sampler === sampler)?.read : undefined,
+    );
+    const known = values.filter((value) => value !== undefined);
+    if (known.length === 0) return [];
+    const best = known.length > 1 ? Math.max(...known) : undefined;
+    const cells = values.map((value) => ({
+      number: value === undefined ? '–' : percent(value),
+      best: value === best && best !== undefined,
+    }));
+    return [[`Caption read right, ${samplerName(sampler)}`, ...cells]];
+  });
   const scored =
     metric === undefined
       ? []
@@ -170,9 +195,11 @@ function qualityOf(flows: readonly MeasuredFlow[], figures: ReportFigures): stri
         ['Straightness', ...deviations],
         ...(adaptive ? [['Evaluations per sample with RK45', ...evaluations]] : []),
         ...scored,
+        ...readings,
       ],
     ),
     paragraph(explainDistance(figures)),
+    ...(figures.reader ? [paragraph(explainReading(figures.reader.accuracy))] : []),
     paragraph(
       'Straightness: how much the velocity along a path differs from the straight line between its ends, ' +
         'E||(Z_1 - Z_0) - v(Z_t, t)||^2, the mean over dimensions and ' +

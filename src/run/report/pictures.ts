@@ -2,6 +2,7 @@
 import type { Trajectory } from '../../flow/index.ts';
 import { encodePng, imageGrid } from '../../io/index.ts';
 import { sizeOf } from '../../tensor/shape.ts';
+import { captionsOf } from '../captions/captions.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { pixels } from '../data.ts';
@@ -19,7 +20,14 @@ export interface StripLayout {
 }
 
 /** A strip is as wide as a panel of the page; images of many pixels are fewer, and their strip is scaled down. */
-export function stripLayout({ data: { image_size: size } }: Config): StripLayout {
+export function stripLayout(config: Config): StripLayout {
+  const { image_size: size } = config.data;
+  const classes = captionsOf(config)?.table.slice(1).length;
+  if (classes !== undefined) {
+    // A column for each caption, where they fit.
+    const scale = Math.floor(NARROW / (classes * (size + PADDING) + PADDING));
+    if (scale >= 1) return { columns: classes, rows: 2, scale };
+  }
   const scale = Math.max(1, Math.floor(LEGIBLE / size));
   const fitting = Math.floor((NARROW / scale - PADDING) / (size + PADDING));
   return { columns: Math.max(3, fitting), rows: size <= 64 ? 2 : 1, scale };

@@ -1,6 +1,6 @@
 // What a report says of a run, in words that fit its kind: title, introduction and the numbers that sum it up.
 import type { Config } from '../config/types.ts';
-import { count, duration, figuresText, plural, type ReportFigures } from './figures.ts';
+import { count, duration, figuresText, percent, plural, type ReportFigures } from './figures.ts';
 import type { MeasuredFlow, ReportedFlow } from './measure.ts';
 import { samplerName } from './measure.ts';
 import { isMeant } from './plots.ts';
@@ -42,8 +42,25 @@ export function describeFlow({ name, source, distilledTo }: ReportedFlow): reado
   return [name, 'learned from the images of the data set, each paired with random noise.'];
 }
 
+/** Which caption the images of a column have. */
+export function captionWords(captions: readonly string[]): string {
+  const quoted = captions.map((caption) => `"${caption}"`);
+  return `The network was given a caption for each image; those of the columns are, from left to right: ${quoted.join(', ')}.`;
+}
+
+/** How to read the shares of captions. @param accuracy of the reader on real images, 0 to 1 */
+export function explainReading(accuracy: number): string {
+  return (
+    'Caption read right: the share of the samples in which a classifier reads the class of their caption. It was trained on ' +
+    `other images than the flows, and it reads ${percent(accuracy)} of the images right that the flows were trained on.`
+  );
+}
+
 /** A few numbers that sum up a report. */
-export function highlights(flows: readonly MeasuredFlow[], { heldOut, features }: ReportFigures): [string, string][] {
+export function highlights(
+  flows: readonly MeasuredFlow[],
+  { heldOut, features, reader }: ReportFigures,
+): [string, string][] {
   if (!features || flows.length === 0) return [];
   const all = flows.flatMap(({ flow, rows }) =>
     rows
@@ -54,7 +71,13 @@ export function highlights(flows: readonly MeasuredFlow[], { heldOut, features }
   const oneStep = all.filter(({ sampler }) => sampler === '1');
   const best = least(all);
   const metric = distanceName(features);
+  const read = oneStep
+    .filter((row) => row.read !== undefined)
+    .sort((a, b) => (b.read as number) - (a.read as number))[0];
   return [
+    ...(reader && read
+      ? [[percent(read.read as number), `of captions read right with 1 step, ${read.name}`] as [string, string]]
+      : []),
     ...(oneStep.length > 0
       ? [[figuresText(least(oneStep).distance), `${metric} with 1 step, ${least(oneStep).name}`] as [string, string]]
       : []),

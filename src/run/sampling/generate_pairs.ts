@@ -7,6 +7,7 @@ import {
   type ImageDataset,
   type PairPlan,
   PairWriter,
+  pairCondition,
   quantisedRange,
   readManifest,
   sequentialBatch,
@@ -16,14 +17,15 @@ import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError } from '../../errors.ts';
 import { makeFolder, sha256OfFile } from '../../io/file.ts';
-import type { UNet } from '../../nn/unet.ts';
 import { streams } from '../../tensor/streams.ts';
 import { turn } from '../../turn.ts';
-import { runOptions } from '../arguments.ts';
+import { type FlowNetwork, runOptions } from '../arguments.ts';
+import { type Captions, captionsOf, pairCaptions } from '../captions/captions.ts';
 import { findCheckpoint } from '../checkpoints/find.ts';
 import { architectureDifferences } from '../checkpoints/model.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { requirePaths } from '../config/index.ts';
+import { settingWithout } from '../config/inert.ts';
 import { requireConfig } from '../config/require.ts';
 import { hasEncodedImages, pairShape } from '../config/schema.ts';
 import { type Difference, differences } from '../config/tree.ts';
@@ -84,7 +86,9 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   requirePaths(config, 'reflow');
   const { device, partial, complete = 'refuse', signal, onNotice = () => {}, onProgress } = checked;
   const { seed, reflow } = config;
-  const plan = await pairPlan(config, device);
+  const captions = captionsOf(config);
+  const column = captions && (await conditionsOf(captions, config, onNotice));
+  const plan = await pairPlan(config, device, column && { captions, column });
   if (complete === 'keep') {
     const folder = join(reflow.data_root, String(seed));
     const there = await readManifest(folder);
@@ -105,7 +109,7 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   const unlock = await lockFolder(folder, { way: 'give another --config.seed', signal, notice: onNotice });
   let writer: PairWriter | undefined;
   try {
-    writer = await PairWriter.open(folder, plan, (begun) => checkSame(folder, begun, plan, onNotice));
+    writer = await PairWriter.open(folder, plan, (begun) => checkSame(folder, begun, plan, onNotice), column);
     const { count, batch } = plan;
     const needed = pairBytes(config) * (1 - writer.done / Math.ceil(count / batch));
     const free = await freeBytes(folder);
@@ -113,9 +117,11 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
     if (writer.done > 0) onNotice(`resuming from pair ${Math.min(writer.done * batch, count)} of ${count}`);
     for (let first = writer.done * batch; first < count; first += batch) {
       const num = Math.min(batch, count - first);
+      const own = column && captions && Array.from(column.subarray(first, first + num), (i) => captions.table[i]);
+      const request = { num, first, device, signal, prompts: own };
       const { values, nfe } = images
-        ? await invertImages(model, config, images, { num, first, device, signal })
-        : await solvePairs(model, config, { num, first, seed, device, signal });
+        ? await invertImages(model, config, images, request)
+        : await solvePairs(model, config, { ...request, seed });
       await writer.write(values, nfe);
       onProgress?.(first + num, count);
     }
@@ -127,17 +133,25 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   }
 }
 
-type Request = { num: number; first: number; device: Device; signal?: AbortSignal };
+/** The places of the captions of all pairs: those of the images of pairs that start from images, else drawn. */
+async function conditionsOf(captions: Captions, config: Config, notice: (text: string) => void): Promise<Int32Array> {
+  const { reflow_type, total_number_of_samples: count } = config.reflow;
+  if (reflow_type !== 'generate_data_from_z1') return pairCaptions(captions, count, config);
+  using images = await loadDataset(config, 'train', notice);
+  return (images.labels as Int32Array).slice(0, count).map((label) => label + 1);
+}
+
+type Request = { num: number; first: number; device: Device; signal?: AbortSignal; prompts?: readonly string[] };
 
 /** Solves from noise to z1. */
-async function solvePairs(model: UNet, config: Config, request: Request & { seed: number }) {
+async function solvePairs(model: FlowNetwork, config: Config, request: Request & { seed: number }) {
   // The index of a pair is that of its noise, so no sample may be left out.
   const { images: values, nfe } = await sampleModel(model, config, { ...request, notFinite: 'refuse' });
   return { values, nfe };
 }
 
 /** Solves backwards from images to z0. */
-async function invertImages(model: UNet, config: Config, dataset: ImageDataset, request: Request) {
+async function invertImages(model: FlowNetwork, config: Config, dataset: ImageDataset, request: Request) {
   await turn(request.signal);
   const { images } = await sequentialBatch(dataset, request.first, request.num, { centered: config.data.centered });
   const { latents: values, nfe } = await encodeModel(model, config, images, request);
@@ -151,12 +165,18 @@ async function* ends(dataset: ImageDataset, { data }: Config, { count, batch }: 
 }
 
 /** Bytes on disk that the pairs of a configuration need. */
-export function pairBytes({ data, reflow }: Config): number {
-  const numbers = data.num_channels * data.image_size ** 2 * reflow.total_number_of_samples;
-  return numbers * (reflow.pair_format === 'official' ? 8 : reflow.pair_dtype === 'u16' ? 2 : 4);
+export function pairBytes({ data, model, reflow }: Config): number {
+  const { total_number_of_samples: pairs } = reflow;
+  const numbers = data.num_channels * data.image_size ** 2 * pairs;
+  const column = model.name === 'unet2d_condition' ? 4 * pairs : 0;
+  return column + numbers * (reflow.pair_format === 'official' ? 8 : reflow.pair_dtype === 'u16' ? 2 : 4);
 }
 
-async function pairPlan(config: Config, device: Device): Promise<PairPlan> {
+async function pairPlan(
+  config: Config,
+  device: Device,
+  conditions: { captions: Captions; column: Int32Array } | undefined,
+): Promise<PairPlan> {
   const { seed, data, training, sampling, reflow } = config;
   return {
     package: packageVersion(),
@@ -169,8 +189,12 @@ async function pairPlan(config: Config, device: Device): Promise<PairPlan> {
     count: reflow.total_number_of_samples,
     batch: training.batch_size,
     noise: { law: 'normal', seed, stream: streams.samples, scale: sampling.init_noise_scale },
+    ...(conditions && { condition: pairCondition('text', conditions.captions.table, conditions.column) }),
     teacher: await sha256OfFile(findCheckpoint(reflow.last_flow_ckpt)),
-    sampler: samplerOf(config),
+    sampler: {
+      ...samplerOf(config),
+      ...(conditions && reflow.reflow_type === 'generate_data_from_z0' && { guidance: sampling.guidance }),
+    },
     config,
   };
 }
@@ -193,6 +217,9 @@ const keyOf: Record<string, string> = {
   'config.data.category': 'data.category',
   'config.data.exif_orientation': 'data.exif_orientation',
   dtype: 'reflow.pair_dtype',
+  'condition.table': 'data.caption',
+  'condition.sha256': 'training.caption_dropout',
+  'sampler.guidance': 'sampling.guidance',
   'noise.seed': 'seed',
   'noise.scale': 'sampling.init_noise_scale',
   'sampler.name': 'sampling.use_ode_sampler',
@@ -201,6 +228,12 @@ const keyOf: Record<string, string> = {
   'sampler.sigma_variance': 'sampling.sigma_variance',
   'sampler.sde_drift': 'sampling.sde_drift',
 };
+
+/** Whether a difference is not that of a key which did not exist when the pairs were begun, and has no effect. */
+function isSetByHand(config: Config): (difference: Difference) => boolean {
+  return ({ path, a, b }) =>
+    a !== undefined || (settingWithout(config, path) === undefined && !(path === 'data.caption' && b === ''));
+}
 
 function checkSame(folder: string, begun: PairPlan, plan: PairPlan, notice: (text: string) => void): void {
   const told = ({ path, a, b }: Difference) =>
@@ -212,7 +245,7 @@ function checkSame(folder: string, begun: PairPlan, plan: PairPlan, notice: (tex
   const lines = [
     ...differences(begun, plan).filter(counts),
     // From the configuration, only the keys that change the teacher's function count.
-    ...architectureDifferences(begun.config, plan.config),
+    ...architectureDifferences(begun.config, plan.config).filter(isSetByHand(plan.config as Config)),
   ].map(told);
   if (lines.length > 0)
     throw new ConfigError([

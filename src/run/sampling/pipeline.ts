@@ -6,8 +6,7 @@ import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { openDefaultDevice } from '../../device/open_default.ts';
 import { ConfigError, FileError } from '../../errors.ts';
-import type { UNet } from '../../nn/unet.ts';
-import { runOptions } from '../arguments.ts';
+import { type FlowNetwork, runOptions } from '../arguments.ts';
 import { readCheckpointHeader } from '../checkpoints/checkpoint.ts';
 import { findCheckpoint, numberedCheckpoints } from '../checkpoints/find.ts';
 import { isOurs, type LoadModelOptions, loadModel } from '../checkpoints/open.ts';
@@ -49,7 +48,7 @@ const requestKinds: OptionKinds<PipelineRequest> = { ...sharedKinds, count: num,
 interface Loaded {
   checkpoint: string;
   config: Config;
-  model: UNet;
+  model: FlowNetwork;
   device: Device;
 }
 
@@ -68,7 +67,7 @@ export class Pipeline {
   readonly checkpoint: string;
   readonly config: Config;
   readonly device: Device;
-  private readonly model: UNet;
+  private readonly model: FlowNetwork;
 
   private constructor(token: unknown, loaded: Loaded) {
     checkByOpen('Pipeline', token, 'load');

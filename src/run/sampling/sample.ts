@@ -1,12 +1,13 @@
 // `sample`: samples images from a checkpoint's averaged weights.
-import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import { checkArgument, checkOptions, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
-import { DeviceError } from '../../errors.ts';
+import { ConfigError, DeviceError, ValueError } from '../../errors.ts';
 import { encode, type FlowSample, networkVelocity, replayable, type SampleOptions, sample } from '../../flow/index.ts';
-import type { UNet } from '../../nn/unet.ts';
 import { sizeOf } from '../../tensor/shape.ts';
-import { runOptions, unetKind } from '../arguments.ts';
+import { type FlowNetwork, runOptions, unetKind } from '../arguments.ts';
+import { captionsOf } from '../captions/captions.ts';
+import { type CaptionedOptions, isCaptioned, sampledVelocity } from '../captions/velocity.ts';
 import { type LoadModelOptions, loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
@@ -37,6 +38,13 @@ export interface SampleRequest
   seed?: number;
   /** Start points [num, H, W, C] in place of noise of `seed`. */
   latents?: Float32Array;
+  /**
+   * For a network with captions: the texts of the images, which are repeated in turn if there are fewer than images. Default:
+   * the captions of the classes in turn, by the number of the image.
+   */
+  prompts?: readonly string[];
+  /** Scale of the guidance towards the texts; default: sampling.guidance. */
+  guidance?: number;
   device: Device;
 }
 
@@ -65,6 +73,8 @@ export const sampleKinds: OptionKinds<SampleRequest> = {
   solver: kinds.text,
   seed: kinds.whole,
   latents: kinds.float32,
+  prompts: listOf(kinds.text, 'texts'),
+  guidance: kinds.notNegative,
   device: runOptions.device,
 };
 
@@ -110,18 +120,20 @@ export async function sampleFromCheckpoint(
  * Solves backwards from images to the start of their paths, as one batch, with the configuration's solver.
  * @param images f32 [num, H, W, C] in network range
  */
-export function encodeModel(
-  model: UNet,
+export async function encodeModel(
+  model: FlowNetwork,
   config: Config,
   images: Float32Array,
-  { num, device, signal }: Pick<SampleRequest, 'num' | 'device' | 'signal'>,
+  { num, device, signal, prompts }: Pick<SampleRequest, 'num' | 'device' | 'signal' | 'prompts'>,
 ): Promise<{ latents: Float32Array; nfe: number }> {
   const { use_ode_sampler: solver, sample_N: steps, ode_tol: tolerance, memory_budget: budget } = config.sampling;
   const shape = imageShape(config);
-  const velocity = replayable(networkVelocity(model.eval()));
-  const microBatch = microBatchFor(velocity, shape, { batch: num, budget, device });
+  const network = networkVelocity(model.eval());
+  const microBatch = microBatchFor(network, shape, { batch: num, budget, device });
   const how = solver === 'rk45' ? { solver, tolerance } : { solver, steps };
-  return encode(velocity, images, { shape, ...how, microBatch, device, signal });
+  using sampled = sampledVelocity(model, config, { count: num, texts: prompts, microBatch });
+  const atOnce = isCaptioned(model) ? num : microBatch;
+  return await encode(replayable(sampled), images, { shape, ...how, microBatch: atOnce, device, signal });
 }
 
 /** @throws DeviceError for more images than fit into this machine's memory */
@@ -142,7 +154,7 @@ function requireRoom(num: number, config: Config): void {
  * shape; // [4, 8, 8, 1]
  * nfe; // 10
  */
-export async function sampleModel(model: UNet, config: Config, request: SampleRequest): Promise<SampledImages> {
+export async function sampleModel(model: FlowNetwork, config: Config, request: SampleRequest): Promise<SampledImages> {
   checkArgument('sampleModel', 'model', model, unetKind);
   requireConfig('sampleModel', config);
   const checked = checkOptions('sampleModel', request, sampleKinds, ['num', 'device']);
@@ -151,12 +163,17 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
   const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
   const solver = checked.solver ?? config.sampling.use_ode_sampler;
   const shape = imageShape(config);
-  const velocity = replayable(networkVelocity(model.eval()));
+  const network = networkVelocity(model.eval());
+  const texts = promptsOf(checked, config);
+  const guidance = checked.guidance ?? config.sampling.guidance;
   const start = performance.now();
   // The official code adds noise in its Euler sampler only.
   const sigmaVariance = checked.sigmaVariance ?? (solver === 'euler' ? sigma_variance : 0);
   const stochastic = sigmaVariance > 0;
-  const { samples: images, ...rest } = await sample(velocity, {
+  const evaluated = guidance > 1 && isCaptioned(model) ? budget / 2 : budget;
+  const microBatch =
+    checked.microBatch ?? microBatchFor(network, shape, { batch: Math.min(batch, num), budget: evaluated, device });
+  const options: SampleOptions = {
     ...{ device, first, latents, onProgress, signal },
     notFinite: checked.notFinite ?? (config.sampling.not_finite === 'leave_out' ? 'leave out' : 'refuse'),
     solver,
@@ -170,8 +187,60 @@ export async function sampleModel(model: UNet, config: Config, request: SampleRe
     shape,
     count: num,
     batch,
-    microBatch: checked.microBatch ?? microBatchFor(velocity, shape, { batch: Math.min(batch, num), budget, device }),
-  });
+    microBatch,
+  };
+  const captioned = { texts, guidance, microBatch };
+  const { samples: images, ...rest } = isCaptioned(model)
+    ? await sampleCaptioned(model, config, options, captioned)
+    : await sample(replayable(network), options);
   const seconds = (performance.now() - start) / 1000;
   return { ...rest, images, shape: [num - rest.leftOut.length, ...shape], seconds };
+}
+
+/** The text of each image; undefined for the captions of the classes in turn. @throws ConfigError for texts that cannot be used */
+function promptsOf({ prompts, guidance, num }: SampleRequest, config: Config): string[] | undefined {
+  if (!captionsOf(config)) {
+    if (prompts) throw new ConfigError(`prompts need a network with captions, but model.name is ${config.model.name}`);
+    if (guidance !== undefined)
+      throw new ConfigError(`guidance needs a network with captions, but model.name is ${config.model.name}`);
+    return undefined;
+  }
+  if (prompts?.length === 0) throw new ValueError('[sampleModel] expected one or more prompts, got none');
+  return prompts && Array.from({ length: num }, (_, i) => prompts[i % prompts.length]);
+}
+
+/** `sample` of a network with captions, whose velocity is another one for each batch. */
+async function sampleCaptioned(
+  model: FlowNetwork,
+  config: Config,
+  options: SampleOptions,
+  { texts, ...captioned }: Omit<CaptionedOptions, 'count' | 'first'>,
+): Promise<FlowSample> {
+  const { count, batch = count, first = 0, latents, onProgress } = options;
+  const size = sizeOf(options.shape);
+  const parts: Float32Array[] = [];
+  const leftOut: number[] = [];
+  let evaluations = 0;
+  for (let from = 0; from < count; from += batch) {
+    const n = Math.min(batch, count - from);
+    const own = { count: n, first: first + from, texts: texts?.slice(from, from + n) };
+    using velocity = sampledVelocity(model, config, { ...captioned, ...own });
+    const part = await sample(replayable(velocity), {
+      ...options,
+      ...{ count: n, batch: n, microBatch: n },
+      ...(latents ? { latents: latents.subarray(from * size, (from + n) * size) } : {}),
+      ...(latents && !options.sigmaVariance ? {} : { first: first + from }),
+      onProgress: ({ done, ...rest }) => onProgress?.({ ...rest, done: from + done, count }),
+    });
+    parts.push(part.samples);
+    leftOut.push(...part.leftOut.map((index) => from + index));
+    evaluations += part.nfe * n;
+  }
+  const samples = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    samples.set(part, at);
+    at += part.length;
+  }
+  return { samples, leftOut, nfe: evaluations / count };
 }

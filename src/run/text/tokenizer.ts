@@ -34,8 +34,8 @@ export interface Tokens {
   cut: number;
 }
 
-const START = '<|startoftext|>';
-const END = '<|endoftext|>';
+export const START = '<|startoftext|>';
+export const END = '<|endoftext|>';
 
 /** The special tokens, which are found in the text as it is given. */
 const special = /(<\|startoftext\|>|<\|endoftext\|>)/;
@@ -140,8 +140,7 @@ export class ClipTokenizer {
 
   /** The symbols of a word after all merges: of the pairs that occur, the one of the lowest rank is merged first. */
   private merged(word: string): string[] {
-    let symbols = Array.from(new TextEncoder().encode(word), (byte) => byteSymbols[byte]);
-    symbols[symbols.length - 1] += '</w>';
+    let symbols = symbolsOf(word);
     for (;;) {
       let best: string | undefined;
       let least = Number.POSITIVE_INFINITY;
@@ -151,12 +150,7 @@ export class ClipTokenizer {
         if (rank !== undefined && rank < least) [best, least] = [pair, rank];
       }
       if (best === undefined) return symbols;
-      const next: string[] = [];
-      for (let i = 0; i < symbols.length; i++) {
-        const merges = i + 1 < symbols.length && `${symbols[i]} ${symbols[i + 1]}` === best;
-        next.push(merges ? symbols[i] + symbols[++i] : symbols[i]);
-      }
-      symbols = next;
+      symbols = mergePair(symbols, best);
     }
   }
 }
@@ -170,12 +164,33 @@ function isText(value: unknown): boolean {
 }
 
 /** The symbol of each byte: itself for printable characters of Latin-1, else the next letter from U+0100. */
-const byteSymbols: readonly string[] = (() => {
+export const byteSymbols: readonly string[] = (() => {
   const printable = (byte: number) =>
     (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff);
   let next = 0x100;
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(printable(byte) ? byte : next++));
 })();
+
+/** The words of a text as symbols that nothing has been merged of. */
+export function symbolsOfWords(text: string): string[][] {
+  return Array.from(clean(text).matchAll(words), ([word]) => symbolsOf(word));
+}
+
+function symbolsOf(word: string): string[] {
+  const symbols = Array.from(new TextEncoder().encode(word), (byte) => byteSymbols[byte]);
+  symbols[symbols.length - 1] += '</w>';
+  return symbols;
+}
+
+/** The symbols after every occurrence of a pair, with a space between its two, has been merged. */
+export function mergePair(symbols: readonly string[], pair: string): string[] {
+  const next: string[] = [];
+  for (let i = 0; i < symbols.length; i++) {
+    const merges = i + 1 < symbols.length && `${symbols[i]} ${symbols[i + 1]}` === pair;
+    next.push(merges ? symbols[i] + symbols[++i] : symbols[i]);
+  }
+  return next;
+}
 
 /** NFC, a space for each run of white space, lower case. Letters are lowered one by one, as in the original. */
 function clean(text: string): string {

@@ -7,14 +7,15 @@
 // this is less than a hundredth of the passes of training at batch 128, and less than a twentieth at any batch size.
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
-import { Draw, interpolate, networkVelocity, pathStatistics, replayable, withMicroBatches } from '../../flow/index.ts';
+import { Draw, interpolate, pathStatistics, replayable, withMicroBatches } from '../../flow/index.ts';
 import { square, sub } from '../../kernels/elementwise.ts';
 import { mean } from '../../kernels/reduce.ts';
-import type { UNet } from '../../nn/unet.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { streams } from '../../tensor/streams.ts';
+import type { FlowNetwork } from '../arguments.ts';
+import { sampledVelocity } from '../captions/velocity.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { TIME_BUCKETS } from './evaluation.ts';
@@ -37,6 +38,8 @@ export interface Diagnostics {
 export interface Coupling {
   z0: Float32Array;
   z1: Float32Array;
+  /** The captions of the paths; default: those of the classes in turn. */
+  texts?: readonly string[];
 }
 
 /** How many samples are probed: at most as many as a part of a training batch. */
@@ -62,7 +65,7 @@ export function probeNoise(config: Config, device: Device): Float32Array {
  * @param coupling starts of paths and, for reflow, the ends of their pairs
  */
 export function flowDiagnostics(
-  model: UNet,
+  model: FlowNetwork,
   config: Config,
   device: Device,
   coupling: Pick<Coupling, 'z0'> & Partial<Coupling>,
@@ -71,7 +74,9 @@ export function flowDiagnostics(
   const { reflow_t_schedule: schedule } = config.reflow;
   const { training } = model;
   const samples = coupling.z0.length / sizeOf(image);
-  using velocity = withMicroBatches(replayable(networkVelocity(model.eval())), samples);
+  const { texts } = coupling;
+  using sampled = sampledVelocity(model.eval(), config, { count: samples, texts });
+  using velocity = withMicroBatches(replayable(sampled), samples);
   try {
     return scope(() =>
       noGrad(() => {
@@ -91,10 +96,11 @@ export function flowDiagnostics(
         const [x0, x1] = [coupling.z0, coupling.z1].map((values) =>
           tensor(values.slice(0, (values.length / shape[0]) * half), { shape: [half, ...image], device }),
         );
+        using first = sampledVelocity(model, config, { count: half, texts: texts?.slice(0, half) });
         const byTime = Array.from({ length: TIME_BUCKETS }, (_, k) =>
           scope(() => {
             const t = tensor(new Float32Array(half).fill((k + 0.5) / TIME_BUCKETS), { device });
-            return mean(square(sub(velocity(interpolate(x0, x1, t), t), sub(x1, x0)))).item();
+            return mean(square(sub(first(interpolate(x0, x1, t), t), sub(x1, x0)))).item();
           }),
         );
         return { ...statistics, couplingError, byTime };

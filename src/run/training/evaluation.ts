@@ -5,15 +5,16 @@ import { noGrad } from '../../autograd/mode.ts';
 import { datasetKind } from '../../data/dataset.ts';
 import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
-import { Draw, interpolate, networkVelocity } from '../../flow/index.ts';
+import { Draw, interpolate } from '../../flow/index.ts';
 import { square, sub } from '../../kernels/elementwise.ts';
 import { mean } from '../../kernels/reduce.ts';
-import type { UNet } from '../../nn/unet.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { streams } from '../../tensor/streams.ts';
 import { turn } from '../../turn.ts';
-import { runOptions, unetKind } from '../arguments.ts';
+import { type FlowNetwork, runOptions, unetKind } from '../arguments.ts';
+import { captionsOf } from '../captions/captions.ts';
+import { sampledVelocity } from '../captions/velocity.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
 
@@ -65,7 +66,7 @@ const optionKinds: OptionKinds<EvaluateOptions> = {
  * loss > 0; // true
  */
 export async function evaluationLoss(
-  model: UNet,
+  model: FlowNetwork,
   dataset: ImageDataset,
   config: Config,
   options: EvaluateOptions,
@@ -76,7 +77,7 @@ export async function evaluationLoss(
   const checked = checkOptions('evaluationLoss', options, optionKinds, ['device', 'batchSize']);
   const { device, batchSize, signal, onProgress } = checked;
   const total = Math.min(dataset.count, checked.images ?? dataset.count);
-  const velocity = networkVelocity(model);
+  const captions = captionsOf(config);
   const sums = new Float64Array(TIME_BUCKETS);
   const counts = new Float64Array(TIME_BUCKETS);
   const batches: number[] = [];
@@ -88,7 +89,9 @@ export async function evaluationLoss(
     for (let first = 0; first < total; first += batchSize) {
       await turn(signal);
       const n = Math.min(batchSize, total - first);
-      const { images } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
+      const { images, labels } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
+      const texts = captions && labels && Array.from(labels, (label) => captions.table[label + 1]);
+      using velocity = sampledVelocity(model, config, { count: n, texts });
       scope(() =>
         noGrad(() => {
           const draw = new Draw({ seed: config.seed, first, device });

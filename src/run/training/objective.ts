@@ -8,6 +8,7 @@ import { batchIndices, flipHorizontal, type PairBatch, type PairSet } from '../.
 import { isReal } from '../../data/pairs/set.ts';
 import { isFlipped } from '../../data/scaling.ts';
 import type { Device } from '../../device/device.ts';
+import { ConfigError } from '../../errors.ts';
 import {
   type Distance,
   Draw,
@@ -16,10 +17,13 @@ import {
   scheduledTimes,
   solve,
   type TimeLaw,
+  type Velocity,
 } from '../../flow/index.ts';
-import type { UNet } from '../../nn/unet.ts';
 import { type Shape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import type { FlowNetwork } from '../arguments.ts';
+import { type Captions, captionsOf, tokensOf, trainedCaption } from '../captions/captions.ts';
+import { isCaptioned, sharesOf, trainedVelocity } from '../captions/velocity.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { type ImageBatches, prefetch } from '../data.ts';
@@ -35,7 +39,7 @@ export interface Objective {
 }
 
 interface ObjectiveOptions {
-  model: UNet;
+  model: FlowNetwork;
   config: Config;
   device: Device;
 }
@@ -45,17 +49,22 @@ interface ReflowOptions extends ObjectiveOptions {
   distance?: Distance;
 }
 
+/** What a flow from noise to images is trained on. Images with captions have classes, and their number is known. */
+type FlowBatches = Pick<ImageBatches, 'imageShape' | 'batch'> & Partial<Pick<ImageBatches, 'labels' | 'count'>>;
+
 /** The objective of a flow from noise to images. */
-export function flowObjective(
-  batches: Pick<ImageBatches, 'imageShape' | 'batch'>,
-  { model, config, device }: ObjectiveOptions,
-): Objective {
-  const velocity = networkVelocity(model);
+export function flowObjective(batches: FlowBatches, { model, config, device }: ObjectiveOptions): Objective {
   const { seed, training, sampling } = config;
+  const captions = captionsOf(config);
+  const velocityOf = trainedOn(model, captions && tokensOf(captions, captions.table));
   return {
-    shapes: [batches.imageShape],
-    fetch: async (step) => [await batches.batch(step)],
-    loss: ({ tensors: [images], count, first, origin }) => {
+    shapes: [batches.imageShape, ...(captions ? [[captions.table.length]] : [])],
+    fetch: async (step) => [
+      await batches.batch(step),
+      ...(captions ? [sharesOf(captionsOfStep(batches, step, config), captions.table.length)] : []),
+    ],
+    loss: ({ tensors: [images, shares], count, first, origin }) => {
+      const velocity = velocityOf(shares);
       const draw = new Draw({ seed, first, origin, device });
       return rectifiedFlowLoss(velocity, images, {
         draw,
@@ -65,6 +74,24 @@ export function flowObjective(
       });
     },
   };
+}
+
+/** The velocity of samples with these shares of the captions; a network without captions has one velocity. */
+function trainedOn(model: FlowNetwork, tokens: readonly Int32Array[] | undefined): (shares?: Tensor) => Velocity {
+  if (!isCaptioned(model) || !tokens) {
+    const velocity = networkVelocity(model);
+    return () => velocity;
+  }
+  return (shares) => trainedVelocity(model, tokens, shares as Tensor);
+}
+
+/** The places of the captions of a step's images. */
+function captionsOfStep({ labels, count }: FlowBatches, step: number, config: Config): number[] {
+  if (!labels || count === undefined) throw new ConfigError(`${config.data.dataset} has no labels for captions`);
+  const { batch_size: batchSize } = config.training;
+  return Array.from(batchIndices(step, batchSize, count, config.seed), (index, place) =>
+    trainedCaption(labels[index], step * batchSize + place, config),
+  );
 }
 
 /** The law of the keys training.time_*. */
@@ -89,17 +116,44 @@ interface PairSource {
 export function pairObjective(source: PairSource, options: ReflowOptions): Objective {
   const { config, device } = options;
   const batch = prefetch((step) => pairBatch(source, step, config));
+  const tokens = pairTokens(source, config);
+  const velocityOf = trainedOn(options.model, tokens);
   return {
-    shapes: [imageShape(config), imageShape(config)],
+    shapes: [imageShape(config), imageShape(config), ...(tokens ? [[tokens.length]] : [])],
     fetch: async (step) => {
-      const { z0, z1 } = await batch(step);
-      return [z0, z1];
+      const { z0, z1, column } = await batch(step);
+      return tokens ? [z0, z1, sharesOf(column as Int32Array, tokens.length)] : [z0, z1];
     },
-    loss: ({ tensors: [z0, z1], first, origin }) => {
+    loss: ({ tensors: [z0, z1, shares], first, origin }) => {
       const { seed } = config;
-      return reflowLoss(options, new Draw({ seed, first, origin, device }), z0, z1);
+      return reflowLoss(options, velocityOf(shares), new Draw({ seed, first, origin, device }), z0, z1);
     },
   };
+}
+
+/**
+ * The tokens of the texts of pairs; undefined for a flow without captions.
+ * @throws ConfigError unless the pairs have texts exactly if the flow takes them
+ */
+function pairTokens({ pairs, real }: PairSource, config: Config): Int32Array[] | undefined {
+  const captions: Captions | undefined = captionsOf(config);
+  const { data_root: root } = config.reflow;
+  if (!captions) {
+    if (pairs.condition)
+      throw new ConfigError(
+        `reflow.data_root ${root} holds pairs with a ${pairs.condition.kind} each, but model.name ${config.model.name} takes none`,
+      );
+    return undefined;
+  }
+  if (pairs.condition?.kind !== 'text')
+    throw new ConfigError(
+      `reflow.data_root ${root} holds pairs without texts, but model.name ${config.model.name} needs them; generate pairs with this configuration`,
+    );
+  if (real && JSON.stringify(real.condition) !== JSON.stringify(pairs.condition))
+    throw new ConfigError(
+      `reflow.real_data_root ${config.reflow.real_data_root} holds pairs with other texts than reflow.data_root ${root}`,
+    );
+  return tokensOf(captions, pairs.condition.table);
 }
 
 /** The pairs of a step: shuffled and, if configured, mixed with pairs of real images and mirrored. */
@@ -127,16 +181,17 @@ async function mixIn(real: PairSet, batch: PairBatch, step: number, config: Conf
     isReal(seed, step * batchSize + place, reflow.real_data_ratio),
   );
   const order = batchIndices(step, batchSize, real.count, seed);
-  const { z0, z1 } = await real.load(Int32Array.from(places, (place) => order[place]));
+  const { z0, z1, column } = await real.load(Int32Array.from(places, (place) => order[place]));
   const size = batch.z0.length / batchSize;
   for (const [i, place] of places.entries()) {
     batch.z0.set(z0.subarray(i * size, (i + 1) * size), place * size);
     batch.z1.set(z1.subarray(i * size, (i + 1) * size), place * size);
+    if (batch.column && column) batch.column[place] = column[i];
   }
 }
 
 /** The objective of a flow from drawn noise to where the teacher takes it in reflow.online_steps Euler steps. */
-export function onlineObjective(teacher: UNet, options: ReflowOptions): Objective {
+export function onlineObjective(teacher: FlowNetwork, options: ReflowOptions): Objective {
   const { config, device } = options;
   const { seed, sampling } = config;
   return {
@@ -145,22 +200,28 @@ export function onlineObjective(teacher: UNet, options: ReflowOptions): Objectiv
     loss: ({ count, first, origin }) => {
       const draw = new Draw({ seed, first, origin, device });
       const z0 = draw.noise([count, ...imageShape(config)], { scale: sampling.init_noise_scale });
-      return reflowLoss(options, draw, z0, teacherEnds(teacher, z0, config));
+      return reflowLoss(options, networkVelocity(options.model), draw, z0, teacherEnds(teacher, z0, config));
     },
   };
 }
 
 /** z0 after reflow.online_steps Euler steps of the teacher; the official online teacher has 20. */
-export function teacherEnds(teacher: UNet, z0: Tensor, { reflow }: Config): Tensor {
+export function teacherEnds(teacher: FlowNetwork, z0: Tensor, { reflow }: Config): Tensor {
   const velocity = networkVelocity(teacher.eval());
   return noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps })).x;
 }
 
-function reflowLoss({ model, config, distance }: ReflowOptions, draw: Draw, x0: Tensor, x1: Tensor): Tensor {
+function reflowLoss(
+  { config, distance }: ReflowOptions,
+  velocity: Velocity,
+  draw: Draw,
+  x0: Tensor,
+  x1: Tensor,
+): Tensor {
   const { training, reflow } = config;
   const law = reflow.reflow_t_schedule === 'uniform' ? timeLaw(config) : undefined;
   const { reflow_t_schedule: schedule, exact_t0 } = reflow;
-  return rectifiedFlowLoss(networkVelocity(model), x1, {
+  return rectifiedFlowLoss(velocity, x1, {
     draw,
     x0,
     t: scheduledTimes(schedule, x1.shape[0], draw, law),

@@ -89,9 +89,10 @@ function multiples(every: number, first: number, last: number): number {
 }
 
 /** Evaluations of the network for one sample with the configuration's sampler. */
-export function evaluationsOfSample({ sampling }: Config): number {
-  const { use_ode_sampler: solver, sample_N: steps, ode_tol: tolerance } = sampling;
-  return solver === 'rk45' ? assumedNfe(tolerance) : steps * evaluationsAStep(solver);
+export function evaluationsOfSample({ model, sampling }: Config): number {
+  const { use_ode_sampler: solver, sample_N: steps, ode_tol: tolerance, guidance } = sampling;
+  const each = model.name === 'unet2d_condition' && guidance > 1 ? 2 : 1;
+  return each * (solver === 'rk45' ? assumedNfe(tolerance) : steps * evaluationsAStep(solver));
 }
 
 /** Bytes of one snapshot, of the states that exist at one time, and of all checkpoints of a run from step `from`. */

@@ -5,10 +5,10 @@ import type { Device } from '../../device/device.ts';
 import { RecordingError } from '../../errors.ts';
 import { networkVelocity, rectifiedFlowLoss, replayable, withMicroBatches } from '../../flow/index.ts';
 import type { Optimizer } from '../../nn/optimizer.ts';
-import type { UNet } from '../../nn/unet.ts';
 import { empty, ones, zeros } from '../../tensor/create.ts';
 import { keep, scope } from '../../tensor/scope.ts';
 import { sizeOf } from '../../tensor/shape.ts';
+import type { FlowNetwork } from '../arguments.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { type TimedWork, type TimeEstimate, timeBatch, timeCalls, times, total } from '../machine/timing.ts';
@@ -20,7 +20,7 @@ import { flowObjective, type Objective } from './objective.ts';
 const PROBED = 8;
 
 export interface Probed {
-  model: UNet;
+  model: FlowNetwork;
   optimizer: Optimizer;
   config: Config;
   device: Device;
@@ -81,7 +81,8 @@ export function stepTime(options: Probed, memory: number): TimeEstimate {
 function imageObjective({ model, config, device }: Probed): Objective {
   const shape = imageShape(config);
   const images = new Float32Array(config.training.batch_size * sizeOf(shape));
-  return flowObjective({ imageShape: shape, batch: async () => images }, { model, config, device });
+  const labels = new Int32Array(1);
+  return flowObjective({ imageShape: shape, batch: async () => images, labels, count: 1 }, { model, config, device });
 }
 
 /** A forward and backward pass over n samples, warm and recorded where the device can. */
@@ -144,7 +145,7 @@ export interface EvaluationProbe {
 }
 
 /** Measures evaluations of the network as samplers make them, in batches of `batch` samples. */
-export function probeEvaluation(model: UNet, config: Config, device: Device, batch: number): EvaluationProbe {
+export function probeEvaluation(model: FlowNetwork, config: Config, device: Device, batch: number): EvaluationProbe {
   const network = replayable(networkVelocity(model.eval()));
   const shape = imageShape(config);
   const size = microBatchFor(network, shape, { batch, budget: config.sampling.memory_budget, device });

@@ -11,11 +11,10 @@ import { PairSet, type PairShape } from '../../data/index.ts';
 import { refuseBroken } from '../../data/pairs/check.ts';
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
-import type { UNet } from '../../nn/unet.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { turn } from '../../turn.ts';
-import { trainingOptions } from '../arguments.ts';
+import { type FlowNetwork, trainingOptions } from '../arguments.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
 import { reflowIdentity } from '../checkpoints/identity.ts';
 import { loadModel, openCheckpoint } from '../checkpoints/open.ts';
@@ -59,7 +58,7 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
   const shape = pairShape(config);
   const pairs = offline ? await PairSet.open(reflow.data_root, shape, onNotice) : undefined;
   let real: PairSet | undefined;
-  let teacher: UNet | undefined;
+  let teacher: FlowNetwork | undefined;
   try {
     if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
     if (pairs && reflow.real_data_ratio > 0) real = await openReal(config, shape, onNotice);
@@ -70,8 +69,12 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
       model.loadStateDict(weights, flow.path, { partial });
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
       const common = { model, config, device, distance: measure.distance };
-      const objective = pairs ? pairObjective({ pairs, real }, common) : onlineObjective(teacher as UNet, common);
-      const coupling = pairs ? await storedCoupling(pairs, config) : onlineCoupling(teacher as UNet, config, device);
+      const objective = pairs
+        ? pairObjective({ pairs, real }, common)
+        : onlineObjective(teacher as FlowNetwork, common);
+      const coupling = pairs
+        ? await storedCoupling(pairs, config)
+        : onlineCoupling(teacher as FlowNetwork, config, device);
       return {
         objective,
         items: pairs?.count,
@@ -112,13 +115,17 @@ async function openReal(
 }
 
 /** Pairs spread evenly over the store, the same in every run. */
-function storedCoupling(pairs: PairSet, config: Config): Promise<Coupling> {
+async function storedCoupling(pairs: PairSet, config: Config): Promise<Coupling> {
   const count = Math.min(probeCount(config), pairs.count);
-  return pairs.load(Int32Array.from({ length: count }, (_, i) => Math.floor((i * pairs.count) / count)));
+  const { z0, z1, column } = await pairs.load(
+    Int32Array.from({ length: count }, (_, i) => Math.floor((i * pairs.count) / count)),
+  );
+  const { table } = pairs.condition ?? {};
+  return { z0, z1, ...(table && column && { texts: Array.from(column, (place) => table[place]) }) };
 }
 
 /** Noise that training does not use, and where the teacher takes it. */
-function onlineCoupling(teacher: UNet, config: Config, device: Device): Coupling {
+function onlineCoupling(teacher: FlowNetwork, config: Config, device: Device): Coupling {
   const z0 = probeNoise(config, device);
   const z1 = scope(() => {
     const start = tensor(z0, { shape: [probeCount(config), ...imageShape(config)], device });
@@ -130,7 +137,7 @@ function onlineCoupling(teacher: UNet, config: Config, device: Device): Coupling
 /** The loss of the weights that the model holds now, over the batches that would follow the last step. */
 async function evaluateObjective(
   objective: Objective,
-  { model, config, device }: { model: UNet; config: Config; device: Device },
+  { model, config, device }: { model: FlowNetwork; config: Config; device: Device },
   signal: AbortSignal | undefined,
 ): Promise<Evaluation> {
   const { batch_size: batchSize, accumulation, n_iters: last } = config.training;

@@ -6,7 +6,7 @@ import { declaredModules } from '../../device/module.ts';
 import { listenToNotices } from '../../device/notices.ts';
 import { NonFiniteError } from '../../errors.ts';
 import type { Optimizer } from '../../nn/optimizer.ts';
-import type { UNet } from '../../nn/unet.ts';
+import type { FlowNetwork } from '../arguments.ts';
 import { type Checkpoint, checkpointParts, requireMoments, saveCheckpoint } from '../checkpoints/checkpoint.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
 import type { RunIdentity } from '../checkpoints/identity.ts';
@@ -77,7 +77,7 @@ interface TrainingTask {
 }
 
 /** Called with the new network before a state is restored. It may set the initial weights. */
-type OpenTask = (model: UNet) => Promise<TrainingTask>;
+type OpenTask = (model: FlowNetwork) => Promise<TrainingTask>;
 
 /**
  * Trains in options.workdir, or in a sibling folder if that belongs to another stage. Every draw is a function of
@@ -147,7 +147,7 @@ export async function runTask(
 /** The state of the official code in the work directory, if there is one. */
 async function officialState(
   workdir: WorkDirectory,
-  model: UNet,
+  model: FlowNetwork,
   config: Config,
   onNotice: (text: string) => void,
 ): Promise<Checkpoint | undefined> {
@@ -160,7 +160,7 @@ async function officialState(
 
 function restore(
   state: Checkpoint,
-  model: UNet,
+  model: FlowNetwork,
   optimizer: Optimizer,
   config: Config,
   onNotice: (text: string) => void,
@@ -186,7 +186,7 @@ function restore(
 interface Session extends Omit<TrainOptions, 'workdir'> {
   config: Config;
   workdir: WorkDirectory;
-  model: UNet;
+  model: FlowNetwork;
   optimizer: Optimizer;
   task: TrainingTask;
   journal: RunJournal;
@@ -324,7 +324,7 @@ export function snapshotNumber(step: number, config: Config): number {
 }
 
 /** New network and optimiser of a configuration. The caller disposes both. */
-export function trainingState(config: Config, device: Device): { model: UNet; optimizer: Optimizer } {
+export function trainingState(config: Config, device: Device): { model: FlowNetwork; optimizer: Optimizer } {
   const model = buildModel(config, device);
   return { model, optimizer: optimizerOf(model, config) };
 }

@@ -7,16 +7,16 @@ import type { Device, LateReads, Recording } from '../../device/device.ts';
 import { withoutInterruption } from '../../device/interruption.ts';
 import { NonFiniteError, RecordingError, ValueError } from '../../errors.ts';
 import type { Optimizer } from '../../nn/optimizer.ts';
-import type { UNet } from '../../nn/unet.ts';
 import { full, zeros } from '../../tensor/create.ts';
 import { keep, scope } from '../../tensor/scope.ts';
 import { requireTensor, type Tensor } from '../../tensor/tensor.ts';
+import type { FlowNetwork } from '../arguments.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
 import { DeviceBatch } from './batch.ts';
 import type { Objective } from './objective.ts';
 
 export interface UpdateOptions {
-  model: UNet;
+  model: FlowNetwork;
   optimizer: Optimizer;
   objective: Objective;
   device: Device;

@@ -1,22 +1,20 @@
 // The chain: its stages as data, resuming after kills at any moment, its report in a browser, and its estimate.
 // RECTIFLOW_TEST_FULL=1 kills it 40 times; the default is six times.
-import { spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { readPng } from '../../../src/io/index.ts';
 import { chainStages } from '../../../src/run/chain/stages.ts';
 import type { ReportFigures } from '../../../src/run/index.ts';
 import { browser } from '../../support/browser.ts';
+import { bin, ChainRuns } from '../../support/chain_runs.ts';
 import { configWith } from '../../support/config.ts';
 import { full } from '../../support/devices.ts';
-import { type Fault, faultEnvironment, noFaults } from '../../support/faults.ts';
+import { noFaults } from '../../support/faults.ts';
 
 const MOST_KILLS = full ? 40 : 6;
-const bin = fileURLToPath(new URL('../../../bin/rectiflow.js', import.meta.url));
 const root = mkdtempSync(join(tmpdir(), 'rectiflow-chain-'));
 const values = {
   'model.nf': 8,
@@ -35,21 +33,9 @@ const values = {
   'eval.straightness_samples': full ? 64 : 4,
 };
 
-/** Each chain runs in its own folder under the same relative name, because paths are part of configurations. */
-function start(folder: string, ...more: string[]) {
-  mkdirSync(join(root, folder), { recursive: true });
-  const overrides = Object.entries(values).map(([path, value]) => `--config.${path}=${value}`);
-  const words = ['chain', '--config', 'digits', '--workdir', 'chain', '--threads', '1', ...overrides, ...more];
-  return [
-    words,
-    { cwd: join(root, folder), env: { ...process.env, RECTIFLOW_DATA: join(root, folder, 'data') } },
-  ] as const;
-}
-
-function run(folder: string, ...more: string[]) {
-  const [words, options] = start(folder, ...more);
-  return spawnSync(process.execPath, [bin, ...words], { ...options, encoding: 'utf8', timeout: 120_000 });
-}
+const chains = new ChainRuns(root, 'digits', values);
+const run = (folder: string, ...more: string[]) => chains.run(folder, ...more);
+const filesOf = (folder: string) => chains.filesOf(folder);
 
 describe('stages', () => {
   it('follow from the configuration, each with the teacher and the pairs of the stage before', async () => {
@@ -166,29 +152,12 @@ describe('a chain on the digits', () => {
     const whole = filesOf('whole');
     // Three files of pairs for each of two flows; a snapshot and a state for each of three stages.
     expect(Object.keys(whole).length).toBeGreaterThan(2 * 3 + 3 * 2);
-    const seed = full ? Date.now() : 5;
-    const random = seeded(seed);
-    for (let kills = 0, chain = 0; kills < MOST_KILLS; chain++) {
-      const folder = `killed${chain}`;
-      for (let ended: unknown; ended !== 0; ) {
-        const [words, options] = start(folder);
-        const at = 1 + Math.floor(60 * random());
-        const fault: Fault = { path: `${join(root, folder)}/`, op: 'any', kind: 'kill', at };
-        const env = { ...options.env, ...faultEnvironment(kills < MOST_KILLS ? fault : undefined) };
-        env.RECTIFLOW_DATA = options.env.RECTIFLOW_DATA;
-        const child = spawn(process.execPath, [bin, ...words], { ...options, env, stdio: 'ignore' });
-        ended = await new Promise((resolve) => child.on('close', (code, signal) => resolve(signal ?? code)));
-        if (ended === 0) break;
-        expect(ended).toBe('SIGKILL');
-        kills++;
-      }
-      expect(filesOf(folder), `seed ${seed}`).toEqual(whole);
-    }
+    await chains.killedTimes(MOST_KILLS, full ? Date.now() : 5, whole);
   }, 900_000);
 
   it('`report` rebuilds its report, and writes one on a single run', () => {
     rmSync(join(root, 'whole/chain/report.json'));
-    const options = { ...start('whole')[1], encoding: 'utf8', timeout: 120_000 } as const;
+    const options = { ...chains.start('whole')[1], encoding: 'utf8', timeout: 120_000 } as const;
     const report = (workdir: string) =>
       spawnSync(process.execPath, [bin, 'report', '--threads', '1', '--workdir', workdir], options);
     expect(report('chain')).toMatchObject({ status: 0 });
@@ -200,35 +169,6 @@ describe('a chain on the digits', () => {
     });
   }, 120_000);
 });
-
-/**
- * The SHA-256 of every file of a chain, except files that contain the time of day, and without the rates in logs.
- * Checks that there are no files that begin with a dot, so no temporary files.
- */
-function filesOf(folder: string): Record<string, string> {
-  const files = readdirSync(join(root, folder, 'chain'), { recursive: true, encoding: 'utf8' }).sort();
-  expect(files.filter((file) => /(^|\/)(\.|lock)|\.part$/.test(file))).toEqual([]);
-  const kept = files.filter(
-    (file) => /\.\w+$/.test(file) && !/tensorboard|report\.|times\.json|^[^/]*\/?run\.json$|stdout\.txt/.test(file),
-  );
-  const hash = (file: string) => {
-    const text = readFileSync(join(root, folder, 'chain', file), 'latin1');
-    const lasting = file.endsWith('log.jsonl') ? text.replace(/"images_per_s":[^,}]*/g, '') : text;
-    return createHash('sha256').update(lasting, 'latin1').digest('hex');
-  };
-  return Object.fromEntries(kept.map((file) => [file, hash(file)]));
-}
-
-/** Pseudorandom numbers in [0, 1): Marsaglia's xorshift. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state = (state ^ (state << 5)) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 it('checks the weights for its last stage before it begins', () => {
   const lpips = ['--config.reflow.reflow_loss=lpips', '--config.reflow.vgg16=none.pth', '--config.data.num_channels=3'];

@@ -41,24 +41,24 @@ it('these may change when a run resumes', () => {
     training: `
       n_iters snapshot_freq snapshot_freq_for_preemption log_freq loggers eval_freq snapshot_sampling data_dir`,
     eval: `
-      folder begin_ckpt end_ckpt batch_size num_samples enable_sampling features inception statistics
+      folder begin_ckpt end_ckpt batch_size num_samples enable_sampling features inception statistics reader
       enable_figures_only enable_loss enable_bpd enable_straightness straightness_samples bpd_dataset
       max_images`,
     sampling: `
-      method init_type use_ode_sampler ode_tol sample_N sigma_variance sde_drift memory_budget not_finite
+      method init_type use_ode_sampler ode_tol sample_N sigma_variance sde_drift guidance memory_budget not_finite
       n_steps_each noise_removal probability_flow snr`,
     reflow: 'last_flow_ckpt total_number_of_samples vgg16 pair_format pair_dtype',
     chain: `
-      flows reflow_iters distil_steps distil_iters pairs pair_sampler pair_steps pair_tol classifier`,
+      flows reflow_iters distil_steps distil_iters pairs pair_sampler pair_steps pair_tol pair_guidance classifier`,
   });
   expect(paths.filter((path) => keyProperties(path)?.binds === 'nothing').sort()).toEqual(expected.sort());
 });
 
 it('these describe the network', () => {
   const expected = inTables({
-    data: 'image_size num_channels centered',
+    data: 'image_size num_channels centered caption',
     model: `
-      name nonlinearity nf ch_mult num_res_blocks attn_resolutions resamp_with_conv fir fir_kernel
+      name heads text_width text_layers text_length nonlinearity nf ch_mult num_res_blocks attn_resolutions resamp_with_conv fir fir_kernel
       resblock_type progressive progressive_input progressive_combine embedding_type conditional
       scale_by_sigma skip_rescale sigma_min sigma_max num_scales`,
   });

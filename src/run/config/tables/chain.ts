@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { fixedSolvers } from '../../../flow/solvers.ts';
 import { free, table } from '../keys.ts';
-import { MANY, MOST_IMAGES, MOST_STEPS, positive, whole } from '../values.ts';
+import { MANY, MOST_IMAGES, MOST_STEPS, number, positive, whole } from '../values.ts';
 
 const sampler = 'chain.pair_sampler';
 
@@ -55,9 +55,22 @@ export const chainTable = table(
       ours: true,
       needs: { key: sampler, words: 'rk45', met: (name: string) => name === 'rk45' },
     }),
+    pair_guidance: free(
+      number(0, 1000),
+      'Guidance of the pairs, as sampling.guidance is that of everything else: the next flow learns what the guided one gives.',
+      {
+        ours: true,
+        source: 'InstaFlow (Liu et al., 2024), section 4',
+        needs: {
+          key: 'model.name',
+          words: 'unet2d_condition',
+          met: (name: string, own) => own === 1 || name === 'unet2d_condition',
+        },
+      },
+    ),
     classifier: free(
       z.boolean(),
-      "Whether to score with a classifier that is first trained on the data set's labels, instead of eval.features.",
+      "Whether to score with a classifier that is first trained on the data set's labels, instead of eval.features. With captions, another one is trained on the held-out images, to read the classes of samples.",
       { ours: true },
     ),
   },

@@ -13,6 +13,13 @@ export const dataSets = {
   MNIST: { encoded: false },
   DIGITS: { encoded: false },
 } as const;
+/** The names of the classes of data sets with labels, in their order. */
+export const classNames: { readonly [Name in keyof typeof dataSets]?: readonly string[] } = {
+  DIGITS: ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'],
+  MNIST: ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'],
+  CIFAR10: ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck'],
+};
+const LONGEST_CAPTION = 1000;
 type DataSetName = keyof typeof dataSets;
 
 export const dataTable = table(
@@ -58,6 +65,19 @@ export const dataTable = table(
     centered: network(z.boolean(), 'Range of the pixels that the network sees: true is [-1, 1], false is [0, 1].', {
       also: ['sample', 'serve'],
     }),
+    caption: network(
+      z.string().max(LONGEST_CAPTION),
+      'Caption of an image, in which {class} stands for the name of its class. If empty, the flow takes no text.',
+      {
+        ours: true,
+        needs: {
+          key: 'model.name',
+          words: 'unet2d_condition',
+          met: (name: string, own) => own === '' || name === 'unet2d_condition',
+        },
+        also: ['sample', 'serve', 'inspect', 'report'],
+      },
+    ),
     uniform_dequantization: fixed(
       z.boolean(),
       'Whether training adds uniform noise below one grey level to each image, so that the data has a density.',

@@ -41,6 +41,19 @@ export const evalTable = table('What `eval` computes, and for which snapshots.',
     "File of the data set's statistics. If empty, it is searched in assets/stats/ and the user's data folder.",
     { ours: true, also: ['report', 'chain'] },
   ),
+  reader: free(
+    z.string(),
+    'File of a classifier that reads the class in samples with captions, so that a report says how often it is the one of the caption; empty for none. It should be trained on other images than the flow: rectiflow classifier --held-out.',
+    {
+      ours: true,
+      needs: {
+        key: 'model.name',
+        words: 'unet2d_condition',
+        met: (name: string, own) => own === '' || name === 'unet2d_condition',
+      },
+      also: ['report', 'chain'],
+    },
+  ),
   enable_figures_only: free(z.boolean(), 'Whether `eval` writes sheets of images and nothing else.'),
   enable_loss: free(z.boolean(), 'Whether `eval` computes the loss over the held-out part.'),
   enable_bpd: free(

@@ -6,11 +6,35 @@ import { LARGEST, LARGEST_IMAGE, list, number, positive, rate, whole } from '../
 const scoreSde = 'Score SDE (Song et al., 2021), appendix H';
 const MOST_SCALES = 1e6;
 
+const captioned = {
+  key: 'model.name',
+  words: 'unet2d_condition',
+  met: (name: string) => name === 'unet2d_condition',
+};
+
 export const modelTable = table(
-  'The network, a DDPM++ or NCSN++ of Score SDE (Song et al., 2021).',
+  'The network: a DDPM++ or NCSN++ of Score SDE (Song et al., 2021), or one that takes a text.',
   [...training, 'eval', 'sample', 'serve', 'inspect', 'convert'],
   {
-    name: network(z.enum(['ncsnpp']), 'The architecture. ncsnpp covers DDPM++ and NCSN++.'),
+    name: network(
+      z.enum(['ncsnpp', 'unet2d_condition']),
+      'The architecture. ncsnpp covers DDPM++ and NCSN++; unet2d_condition is the network of Stable Diffusion with a text network, for images with captions, and is not in the official code.',
+    ),
+    heads: network(whole(1, 1024), 'Heads of attention, in the network and in its text network.', {
+      ours: true,
+      needs: captioned,
+    }),
+    text_width: network(whole(1, 2 ** 14), 'Channels of the text network.', {
+      unit: 'channels',
+      ours: true,
+      needs: captioned,
+    }),
+    text_layers: network(whole(1, 64), 'Layers of the text network.', { unit: 'layers', ours: true, needs: captioned }),
+    text_length: network(
+      whole(2, 1024),
+      'Tokens of a caption, with its start, its end and what fills it up; 77 in Stable Diffusion.',
+      { unit: 'tokens', ours: true, needs: captioned },
+    ),
     ema_rate: fixed(
       rate(),
       'Largest decay of the moving average of the weights, which samples are drawn with. After n updates the decay is min(ema_rate, (1 + n) / (10 + n)).',

@@ -49,6 +49,19 @@ export const samplingTable = table('How noise becomes images.', [...training, 'e
       needs: { key: 'sampling.sigma_variance', words: 'above 0', met: (sigma: number) => sigma > 0 },
     },
   ),
+  guidance: free(
+    number(0, 1000),
+    'Scale of the guidance towards the caption: v(empty) + guidance (v(caption) - v(empty)). At most 1: none, and one evaluation a step instead of two.',
+    {
+      ours: true,
+      source: 'classifier-free guidance (Ho, Salimans, 2021)',
+      needs: {
+        key: 'model.name',
+        words: 'unet2d_condition',
+        met: (name: string, own) => own === 1 || name === 'unet2d_condition',
+      },
+    },
+  ),
   memory_budget: free(
     whole(1, 2 ** 50),
     'Memory that one evaluation of the network may use; larger batches are evaluated in parts.',

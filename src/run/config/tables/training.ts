@@ -76,6 +76,15 @@ export const trainingTable = table(
       ours: true,
       needs: { key: 'training.time_law', words: 'u_shaped', met: (law: string) => law === 'u_shaped' },
     }),
+    caption_dropout: fixed(
+      number(0, 1),
+      'Share of the captions that are left empty, in training and in pairs, so that guidance has a flow without a caption to start from.',
+      {
+        ours: true,
+        source: 'classifier-free guidance (Ho, Salimans, 2021)',
+        needs: { key: 'model.name', words: 'unet2d_condition', met: (name: string) => name === 'unet2d_condition' },
+      },
+    ),
     data_dir: free(
       z.string(),
       'Folder of CelebA-HQ-Pytorch and AFHQ-CAT-Pytorch in the official code; data.root_path works too.',
