@@ -80,10 +80,13 @@ const [MOST_GROUPS, LEAST_CHANNELS] = [32, 4];
  * network.forward(x, labels).shape; // [2, 8, 8, 1]
  */
 export class CaptionUNet extends Module {
+  /** The options, complete. */
   readonly options: Required<CaptionUNetOptions>;
   /** It has no dropout; training sets this for every network. @internal */
   readonly dropoutState: DropoutState;
+  /** The network of the captions. */
   readonly text_encoder: CLIPTextModel;
+  /** The network of the images. */
   readonly unet: UNet2DCondition;
 
   /** @throws ArgumentError, ValueError for options that do not fit together */

@@ -1,4 +1,4 @@
-// The column of conditions in a store of pairs: written and read in both layouts, interrupted, damaged, and beside stores that
+// The column of conditions in a store of pairs: written and read in both layouts, interrupted, damaged, and next to stores that
 // have none.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -48,6 +48,7 @@ const reported = { 'eval.num_samples': 8, 'eval.straightness_samples': 4 };
 const reduced: Partial<Record<string, string[]>> = {
   quickstart: keys({ ...training, ...samples, ...stages, ...scored.digits }),
   train: keys(training),
+  'chain --config digits_text --workdir runs/text': keys({ ...training, ...samples, ...stages, ...scored.digits }),
   'report --workdir runs/digits': keys({ ...reported, ...scored.digits }),
   'report --workdir runs/chain': keys({ ...reported, ...scored.cifar }),
   reflow: keys({ ...training, 'reflow.total_number_of_samples': 16 }),

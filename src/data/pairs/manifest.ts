@@ -51,6 +51,7 @@ export interface NoiseLaw {
  * called the column.
  */
 export interface PairCondition {
+  /** Texts, or classes. */
   kind: 'text' | 'label';
   /** The texts, or the names of the classes. */
   table: readonly string[];

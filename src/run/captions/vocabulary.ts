@@ -4,7 +4,7 @@ import { byteSymbols, ClipTokenizer, END, mergePair, START, symbolsOfWords } fro
 
 /**
  * The tokenizer of some texts. The bytes, those that end a word, the merges and the two special tokens have their ids in CLIP's
- * order. Of equally frequent pairs, the first in the order of their characters is merged first.
+ * order. Where pairs are equally frequent, the first in the order of their characters is merged first.
  * @param length tokens of a sequence, with start and end
  */
 export function learnTokenizer(texts: readonly string[], length: number): ClipTokenizer {

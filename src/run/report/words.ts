@@ -42,10 +42,10 @@ export function describeFlow({ name, source, distilledTo }: ReportedFlow): reado
   return [name, 'learned from the images of the data set, each paired with random noise.'];
 }
 
-/** Which caption the images of a column have. */
+/** Which captions the images of a strip have. */
 export function captionWords(captions: readonly string[]): string {
   const quoted = captions.map((caption) => `"${caption}"`);
-  return `The network was given a caption for each image; those of the columns are, from left to right: ${quoted.join(', ')}.`;
+  return `The network was given a caption for each image. Row by row, they are in turn: ${quoted.join(', ')}.`;
 }
 
 /** How to read the shares of captions. @param accuracy of the reader on real images, 0 to 1 */

@@ -6,9 +6,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { PairSet } from '../../../src/data/index.ts';
-import { readNpy } from '../../../src/io/index.ts';
+import { openDevice } from '../../../src/device/open.ts';
+import { loadClassifier } from '../../../src/eval/index.ts';
+import { argmax, tensor } from '../../../src/index.ts';
+import { type ArrayFile, readNpy, readNpz } from '../../../src/io/index.ts';
 import { chainStages, reportConfig } from '../../../src/run/chain/stages.ts';
-import type { ReportFigures } from '../../../src/run/index.ts';
+import { type ReportFigures, trainClassifier } from '../../../src/run/index.ts';
+import { scope } from '../../../src/tensor/scope.ts';
 import { bin, ChainRuns } from '../../support/chain_runs.ts';
 import { configWith } from '../../support/config.ts';
 import { full } from '../../support/devices.ts';
@@ -42,7 +46,7 @@ const captions = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven',
 );
 
 it('its stages have guidance in the pairs alone, and a reader that learns other digits than the flows', async () => {
-  const config = await configWith('digits_text');
+  const config = await configWith('digits_text', {});
   const stages = chainStages(config, 'W');
   expect(stages.map(({ name }) => name)).toEqual([
     'classifier for scores',
@@ -103,6 +107,44 @@ describe('a small one', () => {
     expect(equal).toEqual([4, 14]);
     expect(guided.some((image, i) => image.every((value, at) => value === fours[i][at]))).toBe(false);
   }, 60_000);
+
+  it('its report says how often a classifier of other digits reads the class of the caption', async () => {
+    const device = await openDevice('cpu');
+    const out = join(root, 'reader.safetensors');
+    const config = await configWith('digits_text', {});
+    const trained = await trainClassifier(config, { device, out, part: 'heldOut', steps: 80 });
+    const options = { ...chains.start('whole')[1], encoding: 'utf8' } as const;
+    const words = ['report', '--workdir', 'chain', '--threads', '1', `--config.eval.reader=${out}`];
+    const { status, stdout, stderr } = spawnSync(process.execPath, [bin, ...words], options);
+    expect(stderr).not.toContain('rectiflow:');
+    expect(status).toBe(0);
+    const share = (value: number) => `${(100 * value).toFixed(1)} %`;
+    expect(stdout).toContain(`it reads ${share(trained.accuracy)} of the real images`);
+    const report = JSON.parse(readFileSync(join(root, 'whole/chain/report.json'), 'utf8')) as ReportFigures;
+    expect(report.reader).toEqual({ accuracy: trained.accuracy });
+    const page = readFileSync(join(root, 'whole/chain/report.html'), 'utf8');
+    expect(page).toContain('&quot;a handwritten zero&quot;, &quot;a handwritten one&quot;');
+    using network = (await loadClassifier(out, { device })).network;
+    for (const [i, folder] of ['1_rectified_flow', '2_rectified_flow', '2_rectified_flow_k=1_distill'].entries())
+      for (const steps of ['1', '2', '10']) {
+        const file = join(root, 'whole/chain', folder, `eval/ckpt_0/euler-${steps}-43/samples_0.npz`);
+        const { shape, data } = (await readNpz(file)).get('samples') as ArrayFile;
+        const read = scope(() => {
+          const images = tensor(data as Uint8Array, { shape, dtype: 'u8', device });
+          return argmax(network.forward(images).logits, { axis: 1 }).dataSync();
+        });
+        const right = Array.from(read).filter((digit, sample) => digit === sample % 10).length;
+        expect(report.stages[i].read?.[steps], `${folder}, ${steps}`).toBe(right / shape[0]);
+      }
+  }, 60_000);
+
+  it('has no form of the official code', () => {
+    const from = 'chain/1_rectified_flow/checkpoints/checkpoint_0.safetensors';
+    const options = { ...chains.start('whole')[1], encoding: 'utf8' } as const;
+    const { status, stderr } = spawnSync(process.execPath, [bin, 'convert', from, '../own.pth'], options);
+    expect(stderr).toMatch(/needs model\.name ncsnpp: the official code has no network with captions/);
+    expect(status).toBe(1);
+  });
 
   it(`gives byte-identical files after kill -9 right before a writing call, ${MOST_KILLS} times`, async (context) => {
     if (noFaults !== undefined) context.skip(noFaults);
