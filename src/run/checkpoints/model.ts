@@ -145,7 +145,7 @@ export function requireMemory(config: Config, device: Device, use: Use): void {
  * @example
  * const config = await loadConfig('digits', { model: { nf: 8 } });
  * const model = buildModel(config, await openDevice('cpu'));
- * model.convIn.weight.shape; // [8, 3, 3, 1]
+ * [...model.stateDict().keys()][0]; // 'time1.weight'
  * model.dispose();
  */
 export function buildModel(config: Config, device: Device): FlowNetwork {

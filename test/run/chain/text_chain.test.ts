@@ -123,7 +123,7 @@ describe('a small one', () => {
     const report = JSON.parse(readFileSync(join(root, 'whole/chain/report.json'), 'utf8')) as ReportFigures;
     expect(report.reader).toEqual({ accuracy: trained.accuracy });
     const page = readFileSync(join(root, 'whole/chain/report.html'), 'utf8');
-    expect(page).toContain('&quot;a handwritten zero&quot;, &quot;a handwritten one&quot;');
+    expect(page).toContain('&#34;a handwritten zero&#34;, &#34;a handwritten one&#34;');
     using network = (await loadClassifier(out, { device })).network;
     for (const [i, folder] of ['1_rectified_flow', '2_rectified_flow', '2_rectified_flow_k=1_distill'].entries())
       for (const steps of ['1', '2', '10']) {
