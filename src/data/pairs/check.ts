@@ -7,7 +7,7 @@ import { FileError, formatShape, RectiflowError, ValueError } from '../../errors
 import { turn } from '../../turn.ts';
 import { listFolders } from '../list_files.ts';
 import { conditionFindings, tableText } from './condition_findings.ts';
-import { decodeEnd, drawStart, elementBytes } from './elements.ts';
+import { decodeEnd, drawStart, elementBytes, LARGEST_HALF } from './elements.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
 import { batchRange, type PairShape, pairShapeKind } from './manifest.ts';
 import { ChannelStatistics, type NoiseFacts, NoiseStatistics, reasonsAgainstNoise } from './pair_statistics.ts';
@@ -359,10 +359,11 @@ function momentsOf({ mean, variance, excessKurtosis, distance, count }: NoiseFac
 
 function clippingFindings(folders: readonly PairFolder[]): PairFinding[] {
   return folders.flatMap(({ path, count, manifest, shape }) => {
-    if (!manifest?.range) return [];
+    const range = manifest?.dtype === 'f16' ? [-LARGEST_HALF, LARGEST_HALF] : manifest?.range;
+    if (!manifest || !range) return [];
     const clipped = manifest.shards.reduce((sum, shard) => sum + shard.clipped, 0);
     const share = clipped / shape.reduce((product, dim) => product * dim, count);
-    const detail = `${(100 * share).toPrecision(2)} % of z1 of ${basename(path)} are outside [${manifest.range.join(', ')}]`;
+    const detail = `${(100 * share).toPrecision(2)} % of z1 of ${basename(path)} are outside [${range.join(', ')}]`;
     return [{ what: '16 bits', state: share > CLIPPED_SHARE ? 'broken' : 'ok', detail }];
   });
 }

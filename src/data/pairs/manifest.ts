@@ -5,7 +5,7 @@
 //                     "z0", z1 are the images of a data set in their order, and z0 (first in z0.npy.part) the solutions of
 //                     the inverse ODE
 //   condition.npy     if the manifest has a condition: i32 [count], written when the last pair is
-//   z1_<batch>.npy    layout "shards": f32 or u16 [pairs of the batch, C, H, W]; z0 is redrawn from its seed
+//   z1_<batch>.npy    layout "shards": f32, f16 or u16 [pairs of the batch, C, H, W]; z0 is redrawn from its seed
 //
 // Batch b contains the pairs b * batch to min((b + 1) * batch, count) - 1. The partition affects the result, because
 // the error norm of RK45 is over the batch. The files contain no time and no machine name, so that a resumed run ends
@@ -32,8 +32,8 @@ const MAX_BYTES = 2 ** 28;
 /** [channels, height, width] of every image. */
 export type PairShape = readonly [channels: number, height: number, width: number];
 
-/** The element type of stored images; u16: value = low + (high - low) * q / 65535. */
-export type PairDtype = 'f32' | 'u16';
+/** The element type of stored images; u16: value = low + (high - low) * q / 65535; f16: IEEE 754 binary16. */
+export type PairDtype = 'f32' | 'u16' | 'f16';
 
 /**
  * The distribution of z0: scale * N(0, 1) by Philox4x32-10 from (seed, stream, index of the pair). If z0 was solved,
@@ -119,7 +119,7 @@ export interface PairShard {
   /** SHA-256 of its elements as stored, without a header. */
   sha256: string;
   nfe: number;
-  /** Number of values outside the range of u16. */
+  /** Number of values outside the range of u16 or f16. */
   clipped: number;
 }
 
@@ -253,7 +253,7 @@ const rules: Record<string, (value: unknown, all: Fields) => boolean> = {
   device: (value) => typeof value === 'string',
   layout: (value) => value === 'official' || value === 'shards',
   solved: (value, { layout }) => value === undefined || (value === 'z0' && layout === 'official'),
-  dtype: (value, { layout }) => value === 'f32' || (value === 'u16' && layout === 'shards'),
+  dtype: (value, { layout }) => value === 'f32' || ((value === 'u16' || value === 'f16') && layout === 'shards'),
   range: (value, { dtype }) => (dtype === 'u16' ? isRange(value) : value === undefined),
   shape: (value) => Array.isArray(value) && value.length === 3 && value.every((dim) => isWhole(dim, 1)),
   count: (value) => isWhole(value, 1),

@@ -567,10 +567,10 @@ export type Config = {
      */
     pair_format: 'official' | 'shards';
     /**
-     * How z1 is stored in shards: as f32, or as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered). Default: f32.
-     * Not in the official code.
+     * How z1 is stored in shards: as f32, as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered), or as f16, which
+     * suits latents. Default: f32. Not in the official code.
      */
-    pair_dtype: 'f32' | 'u16';
+    pair_dtype: 'f32' | 'u16' | 'f16';
     /**
      * Share of pairs of real images, from generate_data_from_z1, in each batch of train_reflow. Expected: a number from
      * 0 to 1. Default: 0. Not in the official code.

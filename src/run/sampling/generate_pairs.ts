@@ -169,7 +169,7 @@ export function pairBytes({ data, model, reflow }: Config): number {
   const { total_number_of_samples: pairs } = reflow;
   const numbers = data.num_channels * data.image_size ** 2 * pairs;
   const column = model.name === 'unet2d_condition' ? 4 * pairs : 0;
-  return column + numbers * (reflow.pair_format === 'official' ? 8 : reflow.pair_dtype === 'u16' ? 2 : 4);
+  return column + numbers * (reflow.pair_format === 'official' ? 8 : reflow.pair_dtype === 'f32' ? 4 : 2);
 }
 
 async function pairPlan(

@@ -656,6 +656,7 @@ async function pairFormats(): Promise<Record<string, Format>> {
     { layout: 'shards', dtype: 'f32' },
     { layout: 'shards', dtype: 'u16', range: [-1.5, 1.5] },
     { layout: 'official', dtype: 'f32' },
+    { layout: 'shards', dtype: 'f16' },
   ] as const)
     stores.push(filesBelow(await makePairs({ ...plan, count: 10, batch: 4, shape: [3, 4, 4] }), 'pairs'));
   const [, , official] = stores;

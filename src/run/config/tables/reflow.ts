@@ -53,8 +53,8 @@ export const reflowTable = table('Pairs from a trained flow, and the flow that i
     { ours: true, also: ['chain'] },
   ),
   pair_dtype: free(
-    z.enum(['f32', 'u16']),
-    'How z1 is stored in shards: as f32, or as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered).',
+    z.enum(['f32', 'u16', 'f16']),
+    'How z1 is stored in shards: as f32, as 16 bits over [-4, 4] ([-1.5, 2.5] unless data.centered), or as f16, which suits latents.',
     { ours: true, also: ['chain', 'estimate'] },
   ),
   real_data_ratio: fixed(
