@@ -48,7 +48,7 @@ describe('finds no fault', () => {
   it.each([
     ['shards', {}],
     ['shards of 16 bits', u16],
-    ['shards of f16', { dtype: 'f16' }],
+    ['shards of f16', { dtype: 'f16' as const }],
     ['official files', official],
     ['noise of another scale', { noise: { law: 'normal', seed: 2 ** 40 + 3, stream: 2, scale: 2.5 } as const }],
     ['one batch that is not full', { count: 5 }],

@@ -71,9 +71,11 @@ export function highlights(
   const oneStep = all.filter(({ sampler }) => sampler === '1');
   const best = least(all);
   const metric = distanceName(features);
-  const read = oneStep
-    .filter((row) => row.read !== undefined)
-    .sort((a, b) => (b.read as number) - (a.read as number))[0];
+  // Of equals the last, which is the generator that a chain is for.
+  const read = oneStep.reduce<(typeof all)[number] | undefined>(
+    (best, row) => (row.read !== undefined && row.read >= (best?.read ?? 0) ? row : best),
+    undefined,
+  );
   return [
     ...(reader && read
       ? [[percent(read.read as number), `of captions read right with 1 step, ${read.name}`] as [string, string]]
@@ -114,7 +116,7 @@ export function distanceName(features: string): string {
 }
 
 /** How to read the distances of a page. */
-export function explainDistance({ features, samples, heldOut }: ReportFigures): string {
+export function explainDistance({ features, samples, heldOut, reader }: ReportFigures): string {
   if (!features)
     return 'There are no distances, because their features or data were not available; the command said why.';
   const name = distanceName(features);
@@ -122,7 +124,7 @@ export function explainDistance({ features, samples, heldOut }: ReportFigures): 
     `${name}: how far ${plural(samples, 'sample')} are, as a group, from the training images, in the features ` +
     `"${features}". Smaller is better.` +
     (heldOut
-      ? ` ${plural(heldOut.images, 'real image')} that no network was trained on ${heldOut.images === 1 ? 'is' : 'are'} at ` +
+      ? ` ${plural(heldOut.images, 'real image')} that no ${reader ? 'flow' : 'network'} was trained on ${heldOut.images === 1 ? 'is' : 'are'} at ` +
         `${figuresText(heldOut.fd)}, about the lowest that a generator can be expected to reach.`
       : '') +
     (features === 'inception' ? '' : ' It is not an FID: compare it only with distances in the same features.')
