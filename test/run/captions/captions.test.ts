@@ -160,6 +160,20 @@ describe('velocities', () => {
     expect(distance(guided.subarray(64, 128), plain.subarray(64, 128))).toBeLessThan(1e-6);
   });
 
+  it('are those of other data sets with classes too', async () => {
+    const texts = { 'data.caption': 'a photo of: {class}', 'model.name': 'unet2d_condition' };
+    for (const [preset, changes, name, shape] of [
+      ['cifar10_small', {}, 'airplane', [2, 32, 32, 3]],
+      ['digits', { 'data.dataset': 'MNIST', 'data.image_size': 28 }, 'zero', [2, 28, 28, 1]],
+    ] as const) {
+      const own = await configWith(preset, { ...small, ...texts, ...changes });
+      expect(captionsOf(own)?.table[1]).toBe(`a photo of: ${name}`);
+      using other = buildModel(own, device);
+      const sampled = await sampleModel(other, own, { num: 2, solver: 'euler', steps: 1, guidance: 1.5, device });
+      expect(sampled.shape).toEqual(shape);
+    }
+  });
+
   it('give samples that do not depend on the batches, and refuse texts where there is no text network', async () => {
     const request = { num: 12, seed: 7, steps: 2, device };
     const { images, nfe } = await sampleModel(model, config, request);
