@@ -71,7 +71,7 @@ export function highlights(
   const oneStep = all.filter(({ sampler }) => sampler === '1');
   const best = least(all);
   const metric = distanceName(features);
-  // Of equals the last, which is the generator that a chain is for.
+  // The last one where several are equal: it is the generator that a chain makes.
   const read = oneStep.reduce<(typeof all)[number] | undefined>(
     (best, row) => (row.read !== undefined && row.read >= (best?.read ?? 0) ? row : best),
     undefined,
