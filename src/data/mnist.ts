@@ -6,14 +6,8 @@
 import { createGunzip } from 'node:zlib';
 import { checkArguments, kinds, refuseExtra } from '../arguments.ts';
 import { FileError, formatShape, RectiflowError } from '../errors.ts';
-import {
-  allowedBytes,
-  SizeError,
-  unpackBeginning,
-  unpackExactly,
-  unpackLimit,
-  unpackOptions,
-} from '../io/archives/unpack.ts';
+import { SizeError, unpackBeginning, unpackExactly, unpackOptions } from '../io/archives/unpack.ts';
+import { allowedBytes, unpackLimit } from '../io/archives/unpack_limits.ts';
 import { readWhole } from '../io/file.ts';
 import { type LabelledImages, memoryDataset, partKind } from './dataset.ts';
 import { describeLack, Listing } from './listing.ts';

@@ -10,6 +10,7 @@ export { loadModule, type StatefulModule, saveModule } from './module_file.ts';
 export { decodeNpy, encodeNpy, readNpy, writeNpy } from './numpy/npy.ts';
 export { NpyRows, writeNpyRows } from './numpy/npy_rows.ts';
 export { type ReadNpzOptions, readNpz, writeNpz } from './numpy/npz.ts';
+export { type DecodeNpzOptions, decodeNpz } from './numpy/npz_bytes.ts';
 export type { Image } from './png.ts';
 export { decodePng, encodePng, type ReadPngOptions, readPng, type WritePngOptions, writePng } from './png.ts';
 export {

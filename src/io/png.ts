@@ -8,7 +8,8 @@
 import { crc32, createInflate } from 'node:zlib';
 import { checkArgument, checkArguments, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { FileError, ValueError } from '../errors.ts';
-import { allowedBytes, checkUnpacked, SizeError, unpackLimit, unpackOptions } from './archives/unpack.ts';
+import { checkUnpacked, SizeError, unpackOptions } from './archives/unpack.ts';
+import { allowedBytes, unpackLimit } from './archives/unpack_limits.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { readWhole } from './file.ts';
 import { pngTextsKind, withTexts } from './png_texts.ts';

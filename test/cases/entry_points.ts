@@ -392,7 +392,7 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...['EventFile', 'Float', 'NpyRows', 'OrderedDict', 'Tuple', 'decodeNpy', 'decodePng', 'decodeSafetensors'],
     ...['displayImage', 'downloadFile', 'encodeNpy', 'encodePng', 'encodeSafetensors', 'flattenTorch'],
     ...['imageGrid', 'readNpy', 'readNpz', 'readPng'],
-    ...['loadModule', 'saveModule'],
+    ...['decodeNpz', 'loadModule', 'saveModule'],
     ...['readPth', 'readSafetensors', 'readSafetensorsHeader', 'toFloat32', 'unflattenTorch'],
     ...['writeFileAtomic', 'writeNpy', 'writeNpyRows', 'writeNpz', 'writePng', 'writePth', 'writeSafetensors'],
   ),

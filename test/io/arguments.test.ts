@@ -10,6 +10,7 @@ import { crc32c } from '../../src/io/events.ts';
 import { asFileError } from '../../src/io/file.ts';
 import * as io from '../../src/io/index.ts';
 import { faultsOf } from '../support/garbage.ts';
+import { readFixture } from './files.ts';
 
 afterEach(() => vi.unstubAllGlobals());
 
@@ -31,6 +32,7 @@ const valid = {
   asFileError: [['a.bin', new Error('x')]],
   imageGrid: [[Uint8Array.of(1, 2), [2, 1, 1, 1], { columns: 1, padding: 0, scale: 1 }]],
   decodeNpy: [[io.encodeNpy(array as never), 'a.npy']],
+  decodeNpz: [[await readFixture('stored.npz'), { names: ['labels'], name: 'a.npz' }]],
   encodeNpy: [[array]],
   readNpy: [['a.npy']],
   writeNpy: [['a.npy', array]],

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { constants, crc32, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { allowedBytes } from '../../src/io/archives/unpack.ts';
+import { allowedBytes } from '../../src/io/archives/unpack_limits.ts';
 import type { BombReport } from '../support/bomb_child.ts';
 import { rawZip } from '../support/hostile_files.ts';
 import { random } from '../support/random.ts';

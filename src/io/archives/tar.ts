@@ -12,7 +12,7 @@ import { createGunzip } from 'node:zlib';
 import { isWhole } from '../../arguments.ts';
 import { FileError, RectiflowError } from '../../errors.ts';
 import { asFileError, openRegular } from '../file.ts';
-import { allowedBytes, unpackLimit } from './unpack.ts';
+import { allowedBytes, unpackLimit } from './unpack_limits.ts';
 
 const BLOCK = 512;
 const MAX_UNPACKED_BYTES = 2 ** 28; // the archives of CIFAR-10 unpack to 186 MB

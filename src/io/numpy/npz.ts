@@ -5,7 +5,7 @@ import { Readable } from 'node:stream';
 import type { Entry } from 'yauzl';
 import { checkArgument, checkOptions, kinds, listOf, type OptionKinds } from '../../arguments.ts';
 import { FileError, ValueError } from '../../errors.ts';
-import { allowedBytes, alwaysAllowed, unpackLimit } from '../archives/unpack.ts';
+import { allowedBytes, alwaysAllowed, unpackLimit } from '../archives/unpack_limits.ts';
 import { withZip, type ZipArchive } from '../archives/zip.ts';
 import { type ArrayFile, bytesOf, checkArrays } from '../array.ts';
 import { writeFileAtomic } from '../atomic.ts';

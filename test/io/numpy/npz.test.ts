@@ -2,7 +2,7 @@
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
 import { FileError, ValueError } from '../../../src/errors.ts';
-import { type ArrayFile, readNpz, writeNpz } from '../../../src/io/index.ts';
+import { type ArrayFile, decodeNpz, readNpz, writeNpz } from '../../../src/io/index.ts';
 import { damaged, fixture, readFixture, temporaryFolder } from '../files.ts';
 
 const pool: ArrayFile = { shape: [2, 3, 4], dtype: 'f32', data: Float32Array.from({ length: 24 }, (_, i) => i / 8) };
@@ -25,6 +25,61 @@ describe('files written by NumPy', () => {
 
   it('never unpickles', async () => {
     await expect(readNpz(fixture('objects.npz'))).rejects.toThrow(/objects\.npz, bad\.npy: holds pickled/);
+  });
+});
+
+describe('bytes in memory', () => {
+  it.each(['stored', 'deflated', 'streamed'])('are decoded as the file %s is read', async (name) => {
+    const bytes = await readFixture(`${name}.npz`);
+    expect([...(await decodeNpz(bytes))]).toEqual([...(await readNpz(fixture(`${name}.npz`)))]);
+    expect([...(await decodeNpz(bytes, { names: ['labels'] })).values()]).toEqual([labels]);
+    await expect(decodeNpz(bytes, { names: ['mu'], name: 'a.npz' })).rejects.toThrow(
+      /a\.npz: has no array "mu"; it has pool_3, labels/,
+    );
+  });
+
+  it('that this package wrote, within a larger buffer', async () => {
+    const path = `${await temporaryFolder()}/a.npz`;
+    await writeNpz(path, { pool, labels }, { compress: true });
+    const file = await readFile(path);
+    const within = new Uint8Array(file.length + 20);
+    within.set(file, 7);
+    const arrays = await decodeNpz(within.subarray(7, 7 + file.length));
+    expect([...arrays]).toEqual(Object.entries({ pool, labels }));
+  });
+
+  it('are never unpickled', async () => {
+    await expect(decodeNpz(await readFixture('objects.npz'))).rejects.toThrow(/npz, bad\.npy: holds pickled/);
+  });
+
+  it.each(['stored', 'deflated'])('that are damaged are refused, or decode to the same arrays: %s', async (name) => {
+    const good = await readFixture(`${name}.npz`);
+    const expected = [...(await decodeNpz(good))];
+    let refused = 0;
+    for (const { what, bytes } of damaged(good)) {
+      const found = await decodeNpz(bytes).catch((error: unknown) => error);
+      if (found instanceof FileError) refused++;
+      else if (found instanceof Map)
+        // A name or a date may be damaged, or an entry lost, without harm to the values of the others.
+        for (const value of found.values())
+          expect(
+            expected.map(([, one]) => one),
+            what,
+          ).toContainEqual(value);
+      else expect(found, what).toBeInstanceOf(FileError);
+    }
+    expect(refused).toBeGreaterThan(good.length);
+  });
+
+  it('that declare more than they may are refused before they are unpacked', async () => {
+    const bytes = (await readFixture('deflated.npz')).slice();
+    const view = new DataView(bytes.buffer);
+    const at = bytes.findIndex((_, i) => i + 4 <= bytes.length && view.getUint32(i, true) === 0x02014b50);
+    view.setUint32(at + 24, 2 ** 31, true);
+    await expect(decodeNpz(bytes)).rejects.toThrow(/unpacks to 2147\d+ bytes; at most 32 times the file or 64 MiB/);
+    view.setUint32(at + 24, 0xffffffff, true);
+    await expect(decodeNpz(bytes)).rejects.toThrow(/zip64/);
+    await expect(decodeNpz(new Uint8Array(5))).rejects.toThrow(/its directory is missing/);
   });
 });
 
