@@ -1,6 +1,7 @@
 // Builds dist: compiles TypeScript, writes the package's text files as modules (texts.js), bundles libraries (vendor.js)
 // and drops what no user needs (shrink.js).
-// dist/wasm stays if it is current; a module older than the kernels is refused when it is opened.
+// dist/wasm stays if it is current; a module older than the kernels is refused when it is opened. dist/playground is the page that
+// build_playground.js makes.
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -30,7 +31,7 @@ if (process.argv.includes('--unless-current') && isCurrent()) {
 }
 
 for (const name of existsSync(join(root, 'dist')) ? readdirSync(join(root, 'dist')) : [])
-  if (name !== 'wasm') rmSync(join(root, 'dist', name), { recursive: true });
+  if (name !== 'wasm' && name !== 'playground') rmSync(join(root, 'dist', name), { recursive: true });
 
 // `npm run check` checks types; skipping them makes the build faster.
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', '--noCheck'], {

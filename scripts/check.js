@@ -23,6 +23,7 @@ async function run(what, args) {
 if (!(await run('the build', ['scripts/build.js', '--unless-current']))) process.exit(1);
 const results = await Promise.all([
   run('types', [tsc, '--noEmit', '-p', 'tsconfig.json']),
+  run('types of the playground', [tsc, '--noEmit', '-p', 'playground/tsconfig.json']),
   run('lint; `npx biome check --write` repairs most', [biome, 'check', '--error-on-warnings']),
   run('the lattice of imports', ['scripts/layers.js']),
   run('the wording of comments, messages and docs', ['scripts/prose.js']),

@@ -22,7 +22,7 @@ export const patterns = [
   [/\bslips?\s+of\s+the\s+pen\b/gi, '"typo"'],
 ];
 
-const folders = ['src', 'test', 'bench', 'scripts', 'configs', 'examples', 'bin', 'docs'];
+const folders = ['src', 'test', 'bench', 'scripts', 'configs', 'examples', 'bin', 'docs', 'playground'];
 const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'];
 /** Files that quote the phrases. */
 const quoting = ['scripts/prose.js', 'test/repository/prose.test.ts'];
@@ -39,7 +39,7 @@ const sentence = /\b[a-z]+ [a-z]+ [a-z]+\b/i;
 
 function languageOf(file) {
   const extension = file.slice(file.lastIndexOf('.') + 1);
-  if (['ts', 'js', 'mjs', 'cjs', 'c', 'h', 'cu', 'cuh', 'cpp'].includes(extension)) return 'c';
+  if (['ts', 'tsx', 'js', 'mjs', 'cjs', 'c', 'h', 'cu', 'cuh', 'cpp'].includes(extension)) return 'c';
   return ['py', 'md'].includes(extension) ? extension : undefined;
 }
 

@@ -14,7 +14,7 @@ const categories = new Map(
 
 /** The section of the menu for each page; the others are for those who change the package. */
 const sections = {
-  Guides: ['your-images', 'from-pytorch', 'from-diffusers', 'text-to-image', 'library'],
+  Guides: ['playground', 'your-images', 'from-pytorch', 'from-diffusers', 'text-to-image', 'library'],
   Reference: ['commands', 'config', 'features', 'glossary', 'devices', 'gpu', 'results', 'CHANGELOG'],
 };
 

@@ -30,6 +30,7 @@ const loaders: Record<CommandName, () => Promise<Command>> = {
   figure: async () => (await import('./figure.ts')).figureCommand,
   stats: async () => (await import('./stats.ts')).statsCommand,
   classifier: async () => (await import('./classifier.ts')).classifierCommand,
+  playground: async () => (await import('./playground.ts')).playgroundCommand,
   config: async () => (await import('./config.ts')).configCommand,
   convert: async () => (await import('./convert.ts')).convertCommand,
   inspect: async () => (await import('./inspect.ts')).inspectCommand,

@@ -17,6 +17,7 @@ export const summaries = {
   figure: 'draw a figure of a run for a paper: SVG, PDF or PNG',
   stats: 'compute the data set features that scores compare with',
   classifier: 'train a small feature network for scores, where Inception does not fit',
+  playground: 'serve the page that trains flows between drawn clouds in the browser',
   config: 'list configurations, show or compare them, explain their keys',
   convert: 'convert checkpoints of the official code (.pth) to .safetensors and back',
   inspect: 'list the contents of a checkpoint, a network, a text-to-image model or a PNG',

@@ -158,6 +158,10 @@ const rows: Record<string, Rows> = {
     timeout: [`${elsewhere} --timeout 1e6`, /--timeout expects a number above 0, at most 86400, got "1e6"/],
     ...device(elsewhere),
   },
+  playground: {
+    port: ['playground --port 70000', /--port expects a whole number from 0 to 65535, got "70000"/],
+    open: ['playground --open=yes', /--open takes no value, got "yes"/],
+  },
   chain: {
     ...official('chain', `chain ${tiny} --workdir w --config.training.n_iters 2`),
     ...device(`chain ${tiny} --workdir w`),

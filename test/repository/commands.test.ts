@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { summaries } from '../../src/cli/summaries.ts';
 import { pipelineShapes, writePipeline } from '../support/instaflow.ts';
+import { builtPage } from '../support/playground.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const bin = join(root, 'bin/rectiflow.js');
@@ -106,6 +107,7 @@ async function runUntil(
 
 beforeAll(async () => {
   await writePipeline(join(folder, 'instaflow'), pipelineShapes().shapes);
+  builtPage();
   const cifar = join(folder, 'cifar-10-batches-bin');
   mkdirSync(cifar);
   // 10,000 records of a label and 3 x 32 x 32 bytes.
@@ -125,6 +127,11 @@ describe('docs/commands.md', () => {
     async (line) => {
       const words = wordsOf(line);
       if (words[0] === 'tune') return runUntil(words, /^tune \d+\//m, async () => {});
+      if (words[0] === 'playground')
+        return runUntil(['playground', '--port', '0'], /http:\/\/\S+:\d+/, async (text) => {
+          const [address] = /http:\/\/[\w.:[\]-]+:\d+/.exec(text) as RegExpExecArray;
+          expect(await (await fetch(address)).text()).toContain('<title>rectiflow playground</title>');
+        });
       if (words[0] === 'serve') {
         const free = words.map((word) => (word === '8080' ? '0' : word));
         return runUntil(free, /http:\/\/\S+:\d+/, async (text) => {

@@ -4,9 +4,11 @@ import { builtinModules } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import ts from 'typescript';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { type Packed, packPackage } from '../support/packed.ts';
+import { builtPage } from '../support/playground.ts';
 import { buildWasm } from '../support/wasm.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -25,6 +27,7 @@ let packed: Packed;
 
 beforeAll(() => {
   buildWasm();
+  builtPage();
   packed = packPackage(folder);
 }, 120_000);
 
@@ -38,12 +41,16 @@ function bytesIn(path: string): number {
   return readdirSync(path).reduce((sum, name) => sum + bytesIn(join(path, name)), 0);
 }
 
-it('the archive has at most 1.5 MB, and the module of the device wasm is in it', () => {
-  expect(packed.bytes).toBeLessThanOrEqual(1_500_000);
+it('the archive has at most 1.5 MB besides the playground, which has at most 4, and the module of the device wasm is in it', () => {
+  const files = readdirSync(join(folder, 'dist/playground')).sort();
+  expect(files).toEqual(['index.html', 'rectiflow.mjs']);
+  expect(bytesIn(join(folder, 'dist/playground'))).toBeLessThanOrEqual(4_000_000);
+  const archived = files.map((name) => gzipSync(readFileSync(join(folder, 'dist/playground', name))).length);
+  expect(packed.bytes - archived[0] - archived[1]).toBeLessThanOrEqual(1_500_000);
   expect(textOf('dist/wasm/kernels.js')).not.toContain('undefined');
 });
 
-it('an installation has at most 3 packages and 10 MB', () => {
+it('an installation has at most 3 packages, and 10 MB besides the playground', () => {
   // npm installs koffi's package for this system alone.
   const systems = Object.keys(lock['node_modules/koffi'].optionalDependencies ?? {});
   const installed = systems.filter((name) =>
@@ -57,7 +64,7 @@ it('an installation has at most 3 packages and 10 MB', () => {
     (sum, name) => sum + bytesIn(join(root, 'node_modules', name)),
     bytesIn(folder),
   );
-  expect(bytes).toBeLessThanOrEqual(10_000_000);
+  expect(bytes - bytesIn(join(folder, 'dist/playground'))).toBeLessThanOrEqual(10_000_000);
 });
 
 it('its code imports koffi, what the program installs itself, and nothing else', () => {

@@ -11,6 +11,7 @@ import { evalCommand } from '../../src/cli/eval.ts';
 import { figureCommand } from '../../src/cli/figure.ts';
 import { inspectCommand } from '../../src/cli/inspect.ts';
 import { pairsCommand } from '../../src/cli/pairs.ts';
+import { playgroundCommand } from '../../src/cli/playground.ts';
 import { quickstartCommand } from '../../src/cli/quickstart.ts';
 import { reflowCommand } from '../../src/cli/reflow.ts';
 import { reportCommand } from '../../src/cli/report.ts';
@@ -29,6 +30,7 @@ export const commands: readonly Command[] = [
   evalCommand,
   sampleCommand,
   textCommand,
+  playgroundCommand,
   serveCommand,
   chainCommand,
   estimateCommand,

@@ -1,0 +1,91 @@
+// The page: reads the link, starts the worker, and puts the parts together.
+import { computed, effect } from '@preact/signals';
+import { render } from 'preact';
+import './styles/theme.css';
+import './styles/layout.css';
+import './styles/parts.css';
+import './styles/screens.css';
+import { begin, refreshField, startWorker } from './engine/client.ts';
+import { decodeSettings, LinkError } from './model/share.ts';
+import * as store from './model/store.ts';
+import { themeVersion } from './view/canvas.tsx';
+import { ProblemControls, Transport, ViewControls } from './view/controls.tsx';
+import { Clouds } from './view/draw.tsx';
+import { Header, Notice } from './view/header.tsx';
+import { Numbers } from './view/numbers.tsx';
+import { Stage } from './view/stage.tsx';
+import { Tour, tourStop } from './view/tour.tsx';
+
+function App() {
+  return (
+    <>
+      <a class="skip" href="#plane">
+        Skip to the picture
+      </a>
+      <Header />
+      <Notice />
+      <main class={tourStop.value === undefined ? '' : 'touring'}>
+        <Tour />
+        <div class="left">
+          <Clouds />
+          <ProblemControls />
+        </div>
+        <div class="middle">
+          <Transport />
+          <Stage />
+        </div>
+        <div class="right">
+          <ViewControls />
+          <Numbers />
+        </div>
+      </main>
+      <footer>
+        {store.device.value ? `Computed in this page: WebAssembly, ${store.device.value}.` : 'Opening the engine ...'}{' '}
+        Rectified Flow: Liu, Gong, Liu, ICLR 2023.
+      </footer>
+    </>
+  );
+}
+
+function readLink(): void {
+  if (location.hash.length < 2 || location.hash === '#plane') return;
+  try {
+    const settings = decodeSettings(location.hash);
+    store.problem.value = settings.problem;
+    store.view.value = settings.view;
+  } catch (error) {
+    if (!(error instanceof LinkError)) throw error;
+    store.say(error.message, true);
+  }
+}
+
+readLink();
+window.addEventListener('hashchange', () => {
+  if (location.hash === '#plane') return;
+  readLink();
+  begin();
+});
+render(<App />, document.getElementById('app') as HTMLElement);
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => themeVersion.value++);
+startWorker();
+begin();
+/** What the arrows depend on. */
+const arrows = computed(() => {
+  const { field, difference, time } = store.view.value;
+  return field || difference ? `${store.flow.value} ${difference} ${time} ${store.velocityKey.value}` : '';
+});
+effect(() => {
+  if (arrows.value !== '') refreshField();
+});
+/** A point that was followed belongs to one flow and sampler. */
+const followed = computed(() => {
+  const { steps, solver } = store.view.value;
+  return `${store.flow.value} ${store.velocityKey.value} ${steps} ${solver}`;
+});
+effect(() => {
+  if (followed.value !== '') store.probe.value = undefined;
+});
+// What tests and the curious can read.
+effect(() => {
+  document.body.dataset.working = String(store.working.value);
+});
