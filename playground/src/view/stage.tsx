@@ -108,6 +108,8 @@ export function Stage() {
 /** What a click and a drag do, and what was found. */
 function Hint() {
   const probe = store.probe.value;
+  if (store.view.value.difference && !store.field.value)
+    return <p class="caption">Computing the kernel to compare with ...</p>;
   if (!probe)
     return (
       <p class="caption">
