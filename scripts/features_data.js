@@ -175,7 +175,7 @@ export const groups = {
     { what: 'a trained run as one object', ours: 'Pipeline', from: 'rectiflow/run', others: '~ - -' },
     {
       what: 'networks of Stable Diffusion and InstaFlow',
-      ours: 'UNet2DCondition AutoencoderKL CLIPTextModel',
+      ours: 'UNet2DCondition AutoencoderKL CLIPTextModel CaptionUNet',
       from: 'rectiflow/nn',
       others: '- - -',
     },

@@ -102,7 +102,7 @@ describe('explain', () => {
       /^ {2}range +a number above 0, at most 1e\+30$/m,
       /^ {2}default +0\.0002$/m,
       /^ {2}read by +chain, .*train$/m,
-      /^ {2}changed by +0\.001 in cifar10_small\n +0\.002 in digits$/m,
+      /^ {2}changed by +0\.001 in cifar10_small\n +0\.002 in digits, digits_text$/m,
       /^ {2}resuming +a run resumes with the same value only$/m,
       /^ {2}source +config\.optim\.lr of the official code$/m,
       /^ {2}set it by +--config\.optim\.lr VALUE$/m,
