@@ -61,13 +61,10 @@ const serveOptions: OptionKinds<ServeTextToImageOptions> = {
  * const server = await serveTextToImage('instaflow', { port: 0 });
  * const headers = { 'content-type': 'application/json' };
  * const body = JSON.stringify({ prompt: 'a cat', seed: 3, size: 64 });
- * let job = await (await fetch(`${server.url}/text`, { method: 'POST', headers, body })).json();
- * while (job.state !== 'done') {
- *   await new Promise((resolve) => setTimeout(resolve, 100));
- *   job = await (await fetch(`${server.url}/jobs/${job.id}`)).json();
- * }
- * const png = await fetch(`${server.url}${job.files[0]}`);
- * png.headers.get('content-type'); // 'image/png'
+ * const answer = await fetch(`${server.url}/text`, { method: 'POST', headers, body });
+ * answer.status; // 202
+ * const job = await fetch(`${server.url}${answer.headers.get('location')}`);
+ * job.headers.get('content-type'); // 'application/json'
  * await server.close();
  */
 export async function serveTextToImage(path: string, options: ServeTextToImageOptions = {}): Promise<SampleServer> {

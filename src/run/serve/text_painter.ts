@@ -1,4 +1,6 @@
 // The networks of the server of pictures, in a thread of their own.
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Precision } from '../../device/device.ts';
 import type { OpenOptions } from '../../device/open.ts';
@@ -77,7 +79,13 @@ function program(): { url: URL; execArgv: string[] } {
   const source = import.meta.url.endsWith('.ts');
   // A variable, because bundlers would take the file into their output.
   const name = `./text_worker.${source ? 'ts' : 'js'}`;
-  return { url: new URL(name, import.meta.url), execArgv: source ? ['--import', 'jiti/register'] : [] };
+  return { url: new URL(name, import.meta.url), execArgv: source ? ['--import', compiler()] : [] };
+}
+
+/** What lets Node read TypeScript, in a checkout of this project. */
+function compiler(): string {
+  const { resolve } = createRequire(import.meta.url);
+  return new URL('jiti-register.mjs', pathToFileURL(resolve('jiti'))).href;
 }
 
 /** Loads the networks. @throws what loadTextToImage throws; the signal's reason when aborted */
