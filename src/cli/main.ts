@@ -35,6 +35,7 @@ const loaders: Record<CommandName, () => Promise<Command>> = {
   convert: async () => (await import('./convert.ts')).convertCommand,
   inspect: async () => (await import('./inspect.ts')).inspectCommand,
   tune: async () => (await import('./tune.ts')).tuneCommand,
+  toy: async () => (await import('./toy.ts')).toyCommand,
   doctor: async () => (await import('./doctor.ts')).doctorCommand,
 };
 

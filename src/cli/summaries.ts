@@ -21,6 +21,7 @@ export const summaries = {
   config: 'list configurations, show or compare them, explain their keys',
   convert: 'convert checkpoints of the official code (.pth) to .safetensors and back',
   inspect: 'list the contents of a checkpoint, a network, a text-to-image model or a PNG',
+  toy: 'train flows between clouds in the plane, and measure what the papers measure',
   tune: 'measure the convolution algorithms on this processor',
   doctor: 'check this machine; say what is missing and how to fix it',
 } as const;

@@ -67,6 +67,7 @@ const commands: Record<string, [line: string, progress: RegExp]> = {
     /^samples: .* \d+\//m,
   ],
   chain: [`chain ${endless} --config.chain.classifier=false --workdir W`, /^train \d+\//m],
+  toy: ['toy --steps 1000000 --out W/t.html', /^1-rectified flow \d+\//m],
   tune: ['tune --out W/t.json', /^tune \d+\//m],
 };
 

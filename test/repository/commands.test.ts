@@ -58,6 +58,9 @@ const reduced: Partial<Record<string, string[]>> = {
   estimate: keys({ ...training, ...samples, ...stages }),
   chain: keys({ ...training, ...samples, ...stages, ...scored.cifar, 'chain.flows': 1, 'chain.distil_steps': 0 }),
   eval: keys({ ...network, ...samples }),
+  'toy --from triangle --to triangle --reflow 1 --out flows.html': ['--steps', '20', '--points', '50'],
+  'toy --coupling optimal --cost 2 --seed 3': ['--steps', '20', '--points', '50', '--pairs', '100', '--reflow', '0'],
+  toy: ['--points', '50', '--pairs', '200'],
   classifier: ['--steps', '3'],
   stats: keys({ 'eval.max_images': 64 }),
 };

@@ -20,6 +20,7 @@ import { sampleCommand } from '../../src/cli/sample.ts';
 import { serveCommand } from '../../src/cli/serve.ts';
 import { statsCommand } from '../../src/cli/stats.ts';
 import { textCommand } from '../../src/cli/text.ts';
+import { toyCommand } from '../../src/cli/toy.ts';
 import { trainCommand } from '../../src/cli/train.ts';
 import { tuneCommand } from '../../src/cli/tune.ts';
 
@@ -45,6 +46,7 @@ export const commands: readonly Command[] = [
   configCommand,
   convertCommand,
   inspectCommand,
+  toyCommand,
   tuneCommand,
   doctorCommand,
 ];
