@@ -130,7 +130,10 @@ describe('from disk', () => {
     expect(file).toBe('flow.mjs');
     await page.close();
     // The program imports the package by its name, so it runs in its folder.
-    const child = spawn(process.execPath, ['--input-type=module', '-e', bytes.toString()], { cwd: root });
+    const child = spawn(process.execPath, ['--input-type=module', '-e', bytes.toString()], {
+      cwd: root,
+      timeout: 45_000,
+    });
     let text = '';
     child.stdout.on('data', (part) => {
       text += part;
