@@ -1,6 +1,6 @@
 // Makes the figures of docs/optimal-transport.md and prints its table: the same pairs of the official notebook's mixtures, followed by
 // rectified flows, c-rectified flows, and flows of optimally assigned pairs. Nothing is chosen by hand: the seed is the one written here.
-//   node --import jiti/register scripts/transport_figures.ts [folder]      default docs/images
+//   node --import jiti/register scripts/transport_figures.ts [folder]      default docs/transport
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { openDevice } from '../src/device/open.ts';
 import { PlaneSession, type PlaneSettings } from '../src/plane/index.ts';
 import { type Drawing, lightTheme, pathPlot, type Shape, svgFile } from '../src/run/plot/index.ts';
 
-const out = process.argv[2] ?? fileURLToPath(new URL('../docs/images', import.meta.url));
+const out = process.argv[2] ?? fileURLToPath(new URL('../docs/transport', import.meta.url));
 const [SEED, LINES, STOPS, SIZE, GAP] = [1, 60, 20, 210, 16];
 const device = await openDevice('cpu', { threads: 1 });
 
@@ -57,8 +57,8 @@ async function show(file: string | undefined, title: string, settings: Partial<P
   session.dispose();
 }
 
-await show('transport_random.svg', 'random pairs', { reflow: 2 });
-await show('transport_optimal.svg', 'optimally assigned pairs', { coupling: 'optimal', reflow: 1 });
+await show('random.svg', 'random pairs', { reflow: 2 });
+await show('optimal.svg', 'optimally assigned pairs', { coupling: 'optimal', reflow: 1 });
 await show(undefined, 'c-rectified, p = 2', { potential: true, power: 2, reflow: 2 });
 await show(undefined, 'c-rectified, p = 4', { potential: true, power: 4, reflow: 2 });
 await show(undefined, 'kernel', { velocity: 'kernel', reflow: 2 });
