@@ -53,6 +53,7 @@ export class CardMonitor {
   }
 
   close(): void {
-    this.child.kill('SIGKILL');
+    // Until its error is reported, a child that did not start has the process id 0 for Node: kill() would end this process and its group.
+    if (this.child.pid !== undefined) this.child.kill('SIGKILL');
   }
 }

@@ -65,7 +65,7 @@ export class Worker {
       asker.resolve(answer as Record<string, unknown>);
     } else {
       this.fail(`printed "${line.slice(0, 200)}", which is not an answer`);
-      this.child.kill();
+      this[Symbol.dispose]();
     }
   }
 
@@ -77,6 +77,7 @@ export class Worker {
 
   /** Ends the process. */
   [Symbol.dispose](): void {
-    this.child.kill();
+    // A child that did not start has the process id 0 for Node: kill() would end this process and its group.
+    if (this.child.pid !== undefined) this.child.kill();
   }
 }
