@@ -53,7 +53,7 @@ export class CardMonitor {
   }
 
   close(): void {
-    // Until its error is reported, a child that did not start has the process id 0 for Node: kill() would end this process and its group.
+    // Node sends signals for a child that did not start to a process id that was never set, often 0: this process and its group.
     if (this.child.pid !== undefined) this.child.kill('SIGKILL');
   }
 }
