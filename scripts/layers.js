@@ -30,6 +30,7 @@ run/config ->
 run/plot ->
 run/machine -> run/arguments.ts, run/config
 run/data.ts -> run/config, run/machine
+run/text -> run/machine
 run/captions -> run/arguments.ts, run/config, run/text
 run/checkpoints -> run/arguments.ts, run/config, run/machine, run/captions
 run/workdir -> run/config, run/machine, run/checkpoints
@@ -39,7 +40,6 @@ run/training -> run/arguments.ts, run/config, run/captions, run/machine, run/dat
 run/eval -> run/arguments.ts, run/config, run/captions, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training
 run/report -> run/arguments.ts, run/config, run/captions, run/plot, run/machine, run/data.ts, run/checkpoints, run/workdir, run/training, run/eval
 run/chain -> run/arguments.ts, run/config, run/captions, run/machine, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report
-run/text -> run/machine
 run/runs -> run/config, run/machine, run/checkpoints, run/workdir, run/loggers, run/plot, run/eval, run/report, run/chain
 run/serve -> run/arguments.ts, run/config, run/plot, run/machine, run/data.ts, run/checkpoints, run/sampling, run/text
 run/index.ts -> run/config, run/machine, run/data.ts, run/checkpoints, run/workdir, run/loggers, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve, run/text

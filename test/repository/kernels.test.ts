@@ -20,7 +20,7 @@ const compiler = findCompiler();
 const languages = {
   c: { begins: String.raw`visibility\("default"\), used\)\)\s+(void|double)`, ending: '.c', flags: [] },
   cuda: {
-    begins: String.raw`extern "C" __global__ (void)(?:\s+__launch_bounds__\([\d()*, ]+\))?`,
+    begins: String.raw`extern "C" __global__ (void)(?:\s+__launch_bounds__\([\w()*, ]+\))?`,
     ending: '.cu',
     flags: ['-x', 'c++', '-nostdinc'],
   },

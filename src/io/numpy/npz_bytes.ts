@@ -46,6 +46,7 @@ interface Entry {
  * @throws FileError if damaged, truncated, encrypted, of the large format zip64, or if an entry is not an array; if the arrays unpack to
  * more than 32 times the file and more than 64 MiB
  * @example
+ * import { readFile } from 'node:fs/promises';
  * await writeNpz('pairs.npz', { x: { shape: [2], dtype: 'f32', data: Float32Array.of(1, 2) } });
  * const bytes = new Uint8Array(await readFile('pairs.npz'));
  * const arrays = await decodeNpz(bytes);
