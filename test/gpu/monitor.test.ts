@@ -13,7 +13,7 @@ test('sends no signal if it is closed before the system says that nvidia-smi is 
   const kill = vi.spyOn(ChildProcess.prototype, 'kill').mockReturnValue(true);
   const monitor = new CardMonitor('0');
   monitor.close();
-  // The process id that Node holds then is no number that anybody has set: often 0, which stands for the own process group.
+  // Node never set the process id that it would use then. Often it is 0, which stands for the own process group.
   expect(kill).not.toHaveBeenCalled();
   await vi.waitFor(() => expect(monitor.absent).toBe('nvidia-smi is not installed'));
 });
