@@ -31,6 +31,7 @@ export const needs = [
   },
   { name: 'wasm-ld', commands: ['wasm-ld'], variable: 'WASM_LD', packages: ['lld'], purpose: 'links them' },
   { name: 'ps', commands: ['ps'], packages: ['procps'], purpose: 'finds processes that a test left behind' },
+  { name: 'xz', commands: ['xz'], packages: ['xz-utils'], purpose: 'packs Node for a host with a card' },
   {
     name: 'chromium',
     commands: browsers,
