@@ -35,9 +35,9 @@ export const needs = [
   {
     name: 'chromium',
     commands: browsers,
-    packages: ['chromium', 'fonts-liberation'],
+    packages: ['chromium', 'fonts-liberation', 'fonts-dejavu-core'],
     // Ubuntu has no package of the name chromium.
-    ubuntu: ['chromium-browser', 'fonts-liberation'],
+    ubuntu: ['chromium-browser', 'fonts-liberation', 'fonts-dejavu-core'],
     purpose: 'opens reports and pages',
   },
   {
