@@ -120,13 +120,14 @@ export function checkHopper(device: Device, portable: Device, { pass, shapes }: 
   );
 }
 
-/** The same numbers on every device, bf16 where it computes in bf16 and f32 elsewhere. */
+/** Normal numbers that bf16 holds. They are the same on every device, in bf16 where it is opened for bf16 and in f32 elsewhere. */
+export function drawRounded(device: Device, shape: Shape, seed: number, stream: number): Tensor {
+  const rounded = cast(randn(shape, { device, seed, stream }), 'bf16');
+  return device.precision === 'bf16' ? rounded : cast(rounded, 'f32');
+}
+
 function drawOperands(device: Device, shape: ConvShape, layer: number) {
-  const { computesBf16 } = device;
-  const drawn = (dims: Shape, stream: number) => {
-    const rounded = cast(randn(dims, { device, seed: 1 + layer, stream }), 'bf16');
-    return computesBf16 ? rounded : cast(rounded, 'f32');
-  };
+  const drawn = (dims: Shape, stream: number) => drawRounded(device, dims, 1 + layer, stream);
   return {
     shape,
     x: drawn(inputShape(shape), 0),

@@ -3,7 +3,6 @@
 import { noGrad } from '../../src/autograd/mode.ts';
 import type { Device } from '../../src/device/device.ts';
 import { DeviceError } from '../../src/errors.ts';
-import { cast } from '../../src/kernels/cast.ts';
 import { hopperBuilds, type Tile } from '../../src/kernels/conv/hopper.ts';
 import { hopperProbabilities, hopperSlopes } from '../../src/kernels/conv/hopper_attention.ts';
 import { hopperProducts } from '../../src/kernels/conv/hopper_products.ts';
@@ -14,7 +13,7 @@ import { sum } from '../../src/kernels/reduce.ts';
 import { softmax } from '../../src/kernels/softmax.ts';
 import { scope } from '../../src/tensor/scope.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
-import { differenceOf, numbersOf, sameBits } from './hopper.ts';
+import { differenceOf, drawRounded, numbersOf, sameBits } from './hopper.ts';
 import type { ItemResult } from './results_file.ts';
 
 /** The largest difference over the largest value, as for convolutions: results are rounded to bf16. */
@@ -73,12 +72,8 @@ export function checkProducts(device: Device, portable: Device, check: ProductCh
   );
 }
 
-/** The same numbers on every device, f32 where it is opened for fp32. */
 function operandsOf(device: Device, { kind, batches, rows, columns, terms }: ProductCheck) {
-  const drawn = (shape: readonly number[], stream: number) => {
-    const rounded = cast(randn(shape, { device, seed: 11, stream }), 'bf16');
-    return device.precision === 'bf16' ? rounded : cast(rounded, 'f32');
-  };
+  const drawn = (shape: readonly number[], stream: number) => drawRounded(device, shape, 11, stream);
   const stored = (transposed: boolean, extent: number) => [
     batches,
     ...(transposed ? [terms, extent] : [extent, terms]),
