@@ -12,18 +12,8 @@ const libraries = {
   'fast-png': ['encode', 'decode', 'convertIndexedToRgb'],
   yauzl: ['fromRandomAccessReaderPromise', 'RandomAccessReader'],
   yazl: ['ZipFile'],
-  // Its own compiler is a file that is not bundled; src/run/config/typescript.ts gives it sucrase.
-  jiti: ['createJiti'],
   sucrase: ['transform'],
 };
-
-/** jiti's authors bundled these; its package does not have the texts of their licences. */
-const insideJiti = `jiti contains these packages. The text of the MIT licence is above.
-
-acorn: MIT, Copyright (C) 2012-2022 by various contributors (see AUTHORS)
-get-tsconfig, resolve-pkg-maps: MIT, Copyright (c) Hiroki Osame <hiroki.osame@gmail.com>
-mlly, pathe: MIT, Copyright (c) Pooya Parsa <pooya@pi0.io>
-`;
 
 const imported = new RegExp(`((?:from |import\\()['"])(${Object.keys(libraries).join('|')})(?=['"])`, 'g');
 const usedOfZod = /\bz\.(\w+)/g;
@@ -109,5 +99,5 @@ function licences(root, packages) {
     const title = `${name} ${version} (${license})`;
     return `${title}\n${'-'.repeat(title.length)}\n\n${readFileSync(join(folder, file), 'utf8').trim()}\n`;
   });
-  return `The folder dist/vendor contains these packages, or parts of them.\n\n${parts.join('\n')}\n${insideJiti}`;
+  return `The folder dist/vendor contains these packages, or parts of them.\n\n${parts.join('\n')}`;
 }

@@ -6,7 +6,7 @@ import { declaredModules } from '../../device/module.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
 import { probeClassifier } from '../eval/train_classifier.ts';
-import { type TimeEstimate, times, total } from '../machine/timing.ts';
+import { exactly, type TimeEstimate, times, total } from '../machine/timing.ts';
 import { evaluationsOfReport, samplesBytes } from '../report/measure.ts';
 import { pairBytes } from '../sampling/generate_pairs.ts';
 import { checkpointBytes, evaluationsOfSample, evaluationsWhileTraining } from '../training/plan.ts';
@@ -53,13 +53,20 @@ export async function estimateChain(
   try {
     const { batch_size: batch, accumulation } = config.training;
     const parameters = model.parameterCount();
+    const start = performance.now();
     const memory = stepMemory({ model, optimizer, config, device }, batch / accumulation);
     const step = stepTime({ model, optimizer, config, device }, memory);
+    // Each stage that trains measures the same before its first step.
+    const measuring = exactly((performance.now() - start) / 1000);
     const trained = probeEvaluation(model, config, device, batch);
     const reported = probeEvaluation(model, config, device, Math.min(config.eval.batch_size, config.eval.num_samples));
     const training = ({ name, config: own }: ChainStage): StageEstimate => ({
       name,
-      ...total([times(step, own.training.n_iters + 1), times(trained.perSample, evaluationsWhileTraining(own, 0))]),
+      ...total([
+        measuring,
+        times(step, own.training.n_iters + 1),
+        times(trained.perSample, evaluationsWhileTraining(own, 0)),
+      ]),
       memory,
       disk: checkpointBytes(parameters, own, 0).disk,
     });
@@ -70,11 +77,13 @@ export async function estimateChain(
       disk: pairBytes(own),
     });
     const flows = flowStages(stages).length;
+    const estimated: StageEstimate[] = [];
+    for (const stage of stages)
+      if (stage.kind === 'classifier')
+        estimated.push({ name: stage.name, ...(await probeClassifier(config, device, stage.part)) });
+      else estimated.push(stage.kind === 'pairs' ? pairs(stage) : training(stage));
     return [
-      ...stages.map((stage) => {
-        if (stage.kind === 'classifier') return { name: stage.name, ...probeClassifier(config, device, stage.part) };
-        return stage.kind === 'pairs' ? pairs(stage) : training(stage);
-      }),
+      ...estimated,
       {
         name: 'report',
         ...times(reported.perSample, flows * evaluationsOfReport(config)),

@@ -4,7 +4,7 @@
 import { dirname } from 'node:path';
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
-import { type ImageDataset, sequentialBatch, trainingBatch } from '../../data/index.ts';
+import { type ImageDataset, memoryDataset, sequentialBatch, trainingBatch } from '../../data/index.ts';
 import type { CompileProgress, Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError, NonFiniteError } from '../../errors.ts';
@@ -24,7 +24,7 @@ import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
 import { provenance } from '../machine/provenance.ts';
-import { type TimeEstimate, timeCalls, times } from '../machine/timing.ts';
+import { type TimeEstimate, timeAsyncCalls, times, total } from '../machine/timing.ts';
 
 const BATCH = 64;
 /** Default passes over the training images, limited to MOST_STEPS updates. */
@@ -148,26 +148,31 @@ function stepsFor(images: number, part: 'train' | 'heldOut'): number {
   return part === 'train' ? steps : Math.max(LEAST_STEPS, steps);
 }
 
-/** Measures the time and peak memory of a whole training, on images that are zero. */
-export function probeClassifier(
+/** Measures the time and peak memory of a whole training and its test, on images that are zero. */
+export async function probeClassifier(
   config: Config,
   device: Device,
   part: 'train' | 'heldOut' = 'train',
-): TimeEstimate & { memory: number; disk: number } {
+): Promise<TimeEstimate & { memory: number; disk: number }> {
   requireLabels(config);
-  const images = new Float32Array(BATCH * sizeOf(imageShape(config)));
-  const labels = new Int32Array(BATCH);
+  const counts = labelled[config.data.dataset] as Record<typeof part, number>;
+  const steps = stepsFor(counts[part], part);
+  const blank = (count: number) => {
+    const shape = [count, ...imageShape(config)];
+    return memoryDataset('blank images', new Uint8Array(sizeOf(shape)), shape, new Int32Array(count));
+  };
+  const [trained, tested] = [blank(BATCH), blank(EVALUATED)];
   const network = new Classifier(classifierImages(config), CLASSES, { device, seed: config.seed });
   const optimizer = new Adam(network, optimization);
   try {
-    const step = () => classifierStep(network, optimizer, images, labels, config);
-    step();
+    const step = () => update(network, optimizer, trained, config, { step: 0, steps });
+    await step();
     device.resetHighWater();
-    const time = timeCalls(step);
+    const training = await timeAsyncCalls(step);
+    const test = await timeAsyncCalls(() => shareRight(network, tested, config));
     const { highWater: memory } = device.memory();
-    const disk = 4 * network.parameterCount();
-    const count = labelled[config.data.dataset]?.[part] as number;
-    return { ...times(time, stepsFor(count, part)), memory, disk };
+    const batches = counts[part === 'train' ? 'heldOut' : 'train'] / EVALUATED;
+    return { ...total([times(training, steps), times(test, batches)]), memory, disk: 4 * network.parameterCount() };
   } finally {
     optimizer.dispose();
     network.dispose();
@@ -199,7 +204,7 @@ async function update(
   optimizer: Adam,
   dataset: ImageDataset,
   config: Config,
-  { signal, onStep, step, steps }: ClassifierOptions & { step: number; steps: number },
+  { signal, onStep, step, steps }: Pick<ClassifierOptions, 'signal' | 'onStep'> & { step: number; steps: number },
 ): Promise<void> {
   const { seed, data } = config;
   await turn(signal);

@@ -10,14 +10,13 @@ export interface TimeEstimate {
   high: number;
 }
 
-/** Seconds over which calls are repeated, and the least and greatest number of them. */
+/** Seconds over which calls are repeated, and the least number of them. */
 const MEASURED_SECONDS = 0.4;
 const LEAST_CALLS = 3;
-const MOST_CALLS = 15;
 
 /**
  * The speed of a machine changes more in minutes than within one measurement: other programs, the clock of the
- * processor. The range of an estimate is therefore at least 0.8 to 1.3 times its median.
+ * processor. The range of an estimate is therefore at least 0.8 to 1.3 times its middle.
  */
 const LEAST_RANGE = [0.8, 1.3];
 
@@ -32,17 +31,38 @@ export interface TimedWork extends Disposable {
   run(): void;
 }
 
-/** Median, fastest and slowest of a few calls of `run`, which must be warm. */
+/**
+ * Time of one call of `run`, which must be warm, from calls that take a few tenths of a second together: their mean, which counts what
+ * happens in some of them only, with their quartiles. Of three calls it is the median, which one slow call does not move, with all of their range.
+ */
 export function timeCalls(run: () => void): TimeEstimate {
   const times: number[] = [];
   const begin = performance.now();
-  while (times.length < MOST_CALLS) {
-    times.push(secondsOf(run));
-    if (times.length >= LEAST_CALLS && performance.now() - begin >= 1000 * MEASURED_SECONDS) break;
+  while (isTooShort(times, begin)) times.push(secondsOf(run));
+  return estimateOf(times);
+}
+
+/** The same for calls that are asynchronous. */
+export async function timeAsyncCalls(run: () => Promise<unknown>): Promise<TimeEstimate> {
+  const times: number[] = [];
+  const begin = performance.now();
+  while (isTooShort(times, begin)) {
+    const start = performance.now();
+    await run();
+    times.push((performance.now() - start) / 1000);
   }
+  return estimateOf(times);
+}
+
+const isTooShort = (times: readonly number[], begin: number) =>
+  times.length < LEAST_CALLS || performance.now() - begin < 1000 * MEASURED_SECONDS;
+
+function estimateOf(times: number[]): TimeEstimate {
   times.sort((a, b) => a - b);
-  const seconds = times[Math.floor(times.length / 2)];
-  return widen({ seconds, low: times[0], high: times[times.length - 1] });
+  const quarter = Math.floor(times.length / 4);
+  const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
+  const seconds = times.length > LEAST_CALLS ? mean : times[1];
+  return widen({ seconds, low: times[quarter], high: times[times.length - 1 - quarter] });
 }
 
 /**
@@ -73,6 +93,11 @@ function widen({ seconds, low, high }: TimeEstimate): TimeEstimate {
     low: Math.min(low, LEAST_RANGE[0] * seconds),
     high: Math.max(high, LEAST_RANGE[1] * seconds),
   };
+}
+
+/** An estimate that is a measurement of the very work. */
+export function exactly(seconds: number): TimeEstimate {
+  return { seconds, low: seconds, high: seconds };
 }
 
 /** The time of `count` times the work. */
