@@ -17,7 +17,8 @@ const POLL_MS = 5;
  * The processes of a job, which train together: `openRanks` makes it, `train` and `trainReflow` take it as an option.
  * @example
  * const ranks = openRanks();
- * if (ranks?.isFirst ?? true) console.log('printed once');
+ * const isFirst = ranks?.isFirst ?? true;
+ * isFirst; // true, in one process of the job
  * await ranks?.meet();
  * ranks?.finish();
  */
