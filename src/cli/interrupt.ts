@@ -20,8 +20,14 @@ const SAME_IN_JOB_MS = 2000;
 /** Milliseconds between two polls for signals while kernels run. */
 const POLL_MS = 20;
 
-/** Runs `work` with a signal that the first interrupt aborts. */
-export async function runInterruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/**
+ * Runs `work` with a signal that the first interrupt aborts.
+ * @param saves whether the work then saves what it has done, which the first interrupt says
+ */
+export async function runInterruptible<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  { saves = false } = {},
+): Promise<T> {
   const controller = new AbortController();
   const ranks = joinedRanks();
   let first = Number.POSITIVE_INFINITY;
@@ -30,7 +36,7 @@ export async function runInterruptible<T>(work: (signal: AbortSignal) => Promise
     if (first === Number.POSITIVE_INFINITY) {
       first = now;
       const when = ranks ? 'after this step, on all ranks' : 'within about a second';
-      say(`stopping ${when}, then saving; interrupt again to stop now`);
+      say(`stopping ${when}${saves ? ', then saving' : ''}; interrupt again to stop now`);
       controller.abort();
     } else if (now - first > (ranks ? SAME_IN_JOB_MS : SAME_MS)) {
       endBar();

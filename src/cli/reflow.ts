@@ -43,14 +43,16 @@ export const reflowCommand: Command = {
       );
     if (joinedRanks()) throw new UsageError('one process generates pairs; start it without mpirun or srun');
     const progress = startProgress('pairs', config.reflow.total_number_of_samples);
-    const pairs = await runInterruptible((signal) =>
-      generatePairs(config, {
-        device,
-        partial,
-        signal,
-        onNotice: note,
-        onProgress: (done) => progress.update(done, 'solved'),
-      }),
+    const pairs = await runInterruptible(
+      (signal) =>
+        generatePairs(config, {
+          device,
+          partial,
+          signal,
+          onNotice: note,
+          onProgress: (done) => progress.update(done, 'solved'),
+        }),
+      { saves: true },
     ).finally(() => progress.stop());
     process.stdout.write(`${pairs.count} pairs in ${escapeText(pairs.folder)}, NFE ${pairs.nfe.toFixed(1)}\n`);
     return 0;
