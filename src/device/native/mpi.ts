@@ -161,10 +161,7 @@ export class Mpi {
   }
 
   private text(name: string, ...before: unknown[]): string {
-    const bytes = new Uint8Array(8192);
-    const length = new Int32Array(1);
-    this.calls[name](...before, bytes, length);
-    return new TextDecoder().decode(bytes.subarray(0, length[0])).split('\0')[0];
+    return textOf(this.calls[name], ...before);
   }
 }
 
@@ -172,6 +169,25 @@ export class Mpi {
 function titleOf(text: string): string {
   const line = text.replace(/\s+/g, ' ').replace('Version: ', '').trim();
   return /^.{0,40}?\d+(?:\.\d+)+/.exec(line)?.[0] ?? line.slice(0, 60);
+}
+
+/**
+ * The MPI library that a job would use, without joining one: "Open MPI v4.1.4 (libmpi.so.40)".
+ * @throws DeviceError saying what to install
+ */
+export function findMpi(launch?: Launch): string {
+  const library = openLibrary(launch);
+  // The only call that MPI allows at any time, besides those that ask whether it has been initialised.
+  const version = library.bindKinds<unknown>('MPI_Get_library_version', ['array', 'array'], 'i32');
+  return `${titleOf(textOf(version))} (${library.path})`;
+}
+
+/** Calls a function that writes a text and its length. */
+function textOf(call: Call, ...before: unknown[]): string {
+  const bytes = new Uint8Array(8192);
+  const length = new Int32Array(1);
+  call(...before, bytes, length);
+  return new TextDecoder().decode(bytes.subarray(0, length[0])).split('\0')[0];
 }
 
 function handlesOf(library: Library): Handles {
@@ -187,9 +203,9 @@ function handlesOf(library: Library): Handles {
 }
 
 /** Opens the library that belongs to the launcher: one of another implementation would see processes of one rank each. */
-function openLibrary({ by }: Launch): Library {
+function openLibrary(launch: Launch | undefined): Library {
   const named = fromEnvironment('RECTIFLOW_MPI');
-  const files = by === 'Hydra' ? otherFiles : [...openMpiFiles, ...otherFiles];
+  const files = launch?.by === 'Hydra' ? otherFiles : [...openMpiFiles, ...otherFiles];
   const reasons: string[] = [];
   for (const file of named ? [named] : files)
     try {
@@ -197,8 +213,9 @@ function openLibrary({ by }: Launch): Library {
     } catch (error) {
       reasons.push((error as Error).message);
     }
+  const why = launch ? `${launch.by} started several processes, and no` : 'no';
   throw new DeviceError(
-    `${by} started several processes, and no MPI library was found: ${reasons.join('; ')}. Install that of the launcher ` +
-      '(Debian: libopenmpi3, libmpich12) or set RECTIFLOW_MPI to its file',
+    `${why} MPI library was found: ${reasons.join('; ')}. Install that of the launcher (Debian: libopenmpi3, libmpich12) or set ` +
+      'RECTIFLOW_MPI to its file',
   );
 }

@@ -18,7 +18,7 @@ const POLL_MS = 5;
  * @example
  * const ranks = openRanks();
  * const isFirst = ranks?.isFirst ?? true;
- * isFirst; // true, in one process of the job
+ * isFirst; // true
  * await ranks?.meet();
  * ranks?.finish();
  */

@@ -192,6 +192,17 @@ describe('refuses', () => {
   });
 });
 
+it('doctor shows ranks, hosts, threads and the rate of an exchange, once', async () => {
+  const { text } = await startJob(['doctor'], 2, { cwd: root }).ended;
+  expect(text).toMatch(
+    /^ok +ranks +2 by Open MPI, Open MPI v\d+\.\d+\.\d+ \(libmpi\.so\.40\): 2 on \S+ with 1 thread each/m,
+  );
+  expect(text.replace(/\s+/g, ' ')).toMatch(
+    /ok exchange gradients of 64 MB in \d+ ms, best of 5: each rank .* [\d.]+ GB\/s/,
+  );
+  expect(text.match(/^ok +exchange/gm)).toHaveLength(1);
+});
+
 it('a process that was started alone looks for no MPI library', async () => {
   const env = { RECTIFLOW_MPI: '/nonexistent/libmpi.so', OMPI_COMM_WORLD_RANK: '0', OMPI_COMM_WORLD_SIZE: '1' };
   const { status, text } = await run('alone', 1, { env, more: { 'training.n_iters': 1 } });
