@@ -23,6 +23,7 @@ const loaders: Record<CommandName, () => Promise<Command>> = {
   pairs: async () => (await import('./pairs.ts')).pairsCommand,
   eval: async () => (await import('./eval.ts')).evalCommand,
   sample: async () => (await import('./sample.ts')).sampleCommand,
+  transfer: async () => (await import('./transfer.ts')).transferCommand,
   text: async () => (await import('./text.ts')).textCommand,
   serve: async () => (await import('./serve.ts')).serveCommand,
   report: async () => (await import('./report.ts')).reportCommand,

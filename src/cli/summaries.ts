@@ -9,6 +9,7 @@ export const summaries = {
   pairs: 'check whether stored pairs are fit for training',
   eval: 'evaluate snapshots: loss, bits per dimension, straightness, samples',
   sample: 'sample images from a checkpoint',
+  transfer: 'carry images to the other domain of a flow between two data sets',
   text: 'make pictures of texts with InstaFlow or Stable Diffusion',
   serve: 'sample images from a checkpoint, or pictures of texts, over HTTP',
   report: 'write an HTML report on a chain or a run',

@@ -9,7 +9,7 @@
 // CC BY 4.0 (assets/digits/LICENSE.md).
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
-import { checkArgument, refuseExtra } from '../arguments.ts';
+import { checkArgument, oneOf, refuseExtra } from '../arguments.ts';
 import { FileError } from '../errors.ts';
 import { readWhole } from '../io/file.ts';
 import { type LabelledImages, memoryDataset, partKind } from './dataset.ts';
@@ -43,24 +43,37 @@ export async function loadDigits(...extra: unknown[]): Promise<Digits> {
   return parseDigits(await readWhole(path, MAX_TEXT_BYTES), path);
 }
 
+/** The first digit of each half of the file, and where it ends. */
+const halves = { whole: [0, COUNT], first: [0, 898], second: [898, COUNT] } as const;
+
 /**
- * The 1400 training digits or the 397 held-out digits as a data set.
+ * The 1400 training digits or the 397 held-out digits as a data set, or those of one half of the file: digits 1 to 898 are the first
+ * one.
  * @throws FileError as loadDigits
  * @example
  * const digits = await digitsDataset('train');
  * [digits.count, digits.height, digits.width, digits.channels]; // [1400, 8, 8, 1]
  */
-export function digitsDataset(part: 'train' | 'heldOut'): Promise<LabelledImages>;
-export async function digitsDataset(part: 'train' | 'heldOut', ...extra: unknown[]): Promise<LabelledImages> {
+export function digitsDataset(part: 'train' | 'heldOut', half?: keyof typeof halves): Promise<LabelledImages>;
+export async function digitsDataset(
+  part: 'train' | 'heldOut',
+  half: keyof typeof halves = 'whole',
+  ...extra: unknown[]
+): Promise<LabelledImages> {
   refuseExtra('digitsDataset', extra);
   checkArgument('digitsDataset', 'part', part, partKind);
+  checkArgument('digitsDataset', 'half', half, oneOf(Object.keys(halves)));
+  const [first, end] = halves[half];
   const { images, labels } = await loadDigits();
-  const members = Array.from({ length: COUNT }, (_, i) => i).filter((i) => isHeldOut(i) === (part === 'heldOut'));
+  const members = Array.from({ length: end - first }, (_, i) => first + i).filter(
+    (i) => isHeldOut(i) === (part === 'heldOut'),
+  );
   const chosen = new Uint8Array(members.length * PIXEL_COUNT);
   members.forEach((i, place) => {
     chosen.set(images.subarray(i * PIXEL_COUNT, (i + 1) * PIXEL_COUNT), place * PIXEL_COUNT);
   });
-  const name = part === 'train' ? 'digits' : 'digits, held out';
+  const of = half === 'whole' ? 'digits' : `digits, ${half} half`;
+  const name = part === 'train' ? of : `${of}, held out`;
   return memoryDataset(
     name,
     chosen,

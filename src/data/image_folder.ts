@@ -1,15 +1,16 @@
 // A folder of JPEG, PNG or WebP files, including its subfolders, as images of one size. Files that operating systems
 // add, such as __MACOSX, are skipped (list_files.ts).
 import { join } from 'node:path';
-import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds } from '../arguments.ts';
+import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds, oneOf } from '../arguments.ts';
 import { FileError } from '../errors.ts';
-import { type ImageDataset, partKind } from './dataset.ts';
+import type { ImageDataset } from './dataset.ts';
 import { type DecodeOptions, decodedDataset, decodeOptions } from './decode.ts';
 import { listFiles } from './list_files.ts';
 import { splitByKey } from './split.ts';
 
 export interface FolderOptions extends DecodeOptions {
-  part: 'train' | 'heldOut';
+  /** 'all': without a held-out part. */
+  part: 'train' | 'heldOut' | 'all';
   /** Pattern of the file names; default: .jpg, .jpeg, .png, .webp. */
   pattern?: RegExp;
 }
@@ -18,7 +19,7 @@ const imagePattern = /\.(jpe?g|png|webp)$/i;
 
 const folderOptions: OptionKinds<FolderOptions> = {
   ...decodeOptions,
-  part: partKind,
+  part: oneOf(['train', 'heldOut', 'all']),
   pattern: instanceOf(RegExp, 'a RegExp'),
 };
 
@@ -39,10 +40,8 @@ export async function openImageFolder(folder: string, options: FolderOptions): P
   const { part, pattern = imagePattern, ...decoding } = checked;
   const all = (await listFiles(folder, checked.notice)).filter((name) => pattern.test(name)).sort(byNumberThenName);
   if (all.length === 0) throw new FileError(folder, `has no file that matches ${pattern}`);
-  const paths = Array.from(
-    splitByKey(folder, all.length, (i) => all[i], part),
-    (i) => join(folder, all[i]),
-  );
+  const chosen = part === 'all' ? [...all.keys()] : splitByKey(folder, all.length, (i) => all[i], part);
+  const paths = Array.from(chosen, (i) => join(folder, all[i]));
   const pathOf = (index: number) => paths[index];
   return decodedDataset({ path: folder, count: paths.length, nameOf: pathOf, source: pathOf }, decoding);
 }

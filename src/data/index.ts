@@ -2,6 +2,7 @@
 // The public names of `rectiflow/data`: data sets, batches, shuffling and scaling.
 export { type ArrayDataset, arrayDataset, type FieldArray, type Rows } from './arrays.ts';
 export { type Batch, type BatchOptions, batchIndices, sequentialBatch, trainingBatch } from './batches.ts';
+export { changedDataset, type ImageChange, labelledSubset } from './changes.ts';
 export { type Cifar10, type DownloadOptions, downloadCifar10, loadCifar10 } from './cifar10.ts';
 export { type CsvDataset, type CsvOptions, loadCsv } from './csv.ts';
 export { type ImageDataset, type LabelledImages, memoryDataset } from './dataset.ts';
@@ -22,10 +23,13 @@ export type {
   PairPlan,
   PairShape,
   PairShard,
+  SourceLaw,
 } from './pairs/manifest.ts';
 export { pairCondition, readManifest } from './pairs/manifest.ts';
 export { type PairBatch, PairSet, writePairFile } from './pairs/set.ts';
-export { PairWriter } from './pairs/writer.ts';
+export { type PairSource, sourceColumn, sourceHash } from './pairs/source.ts';
+export { type PairStarts, PairWriter } from './pairs/writer.ts';
 export { type PointSetName, pointSetNames, samplePoints } from './points.ts';
+export { openAfhq, openCelebA, openMetFaces } from './published.ts';
 export { dequantizePixels, flipHorizontal, type ScaleOptions, scalePixels, toPixels } from './scaling.ts';
 export { shuffledIndex } from './shuffle.ts';

@@ -10,6 +10,7 @@ export {
 } from './assignment.ts';
 export { Draw, type DrawnBy, type DrawSource, type NoiseOptions, type TimeOptions } from './draw.ts';
 export { energyDistance } from './energy_distance.ts';
+export { type FeatureMap, featureDistance, featureErrors } from './feature_loss.ts';
 export { type ConditionedVelocity, type GuidanceOptions, guided } from './guided.ts';
 export {
   type KernelForm,

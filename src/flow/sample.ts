@@ -233,6 +233,22 @@ export function initialNoise(shape: readonly number[], options: InitialNoiseOpti
   return new Draw({ seed, first, device }).noise(shape, { scale: noiseScale, stream });
 }
 
+/**
+ * The starts of paths: latents as they are, or noise.
+ * @throws ShapeError for latents of another number; ArgumentError for options of noise next to them
+ */
+export function startsOf(
+  op: string,
+  shape: readonly number[],
+  { latents, ...noise }: InitialNoiseOptions & Pick<SampleOptions, 'latents'>,
+): Tensor {
+  if (!latents) return initialNoise(shape, noise);
+  refuseInert(op, noise, ['first', 'noiseScale'], 'with latents, which replace the noise');
+  if (latents.length !== sizeOf(shape))
+    throw new ShapeError(op, `latents ${formatShape(shape)}`, `${latents.length} numbers`);
+  return tensor(latents.slice(), { shape, device: noise.device ?? defaultDevice() });
+}
+
 interface NamedSolveOptions
   extends Pick<SampleOptions, 'solver' | 'steps' | 'tolerance' | 'epsilon' | 'signal'>,
     Pick<SolveOptions, 'onStep'> {

@@ -6,22 +6,22 @@ import { sub } from '../kernels/elementwise.ts';
 import { mse } from '../kernels/loss.ts';
 import { scope } from '../tensor/scope.ts';
 import { inTurns } from './pieces.ts';
-import { initialNoise, type SampleOptions, sampleOptions, solveInPieces, withOwnShape } from './sample.ts';
+import { type SampleOptions, sampleOptions, solveInPieces, startsOf, withOwnShape } from './sample.ts';
 import { type Velocity, withMicroBatches, withObserver } from './velocity.ts';
 
 export interface StraightnessOptions
   extends Pick<
     SampleOptions,
-    'shape' | 'count' | 'seed' | 'first' | 'noiseScale' | 'epsilon' | 'microBatch' | 'device' | 'signal'
+    'shape' | 'count' | 'seed' | 'first' | 'noiseScale' | 'epsilon' | 'microBatch' | 'device' | 'signal' | 'latents'
   > {
   /** Euler steps. */
   steps: number;
 }
 
-const { shape, count, seed, first, noiseScale, epsilon, microBatch, device, signal } = sampleOptions;
+const { shape, count, seed, first, noiseScale, epsilon, microBatch, device, signal, latents } = sampleOptions;
 
 const straightnessOptions: OptionKinds<StraightnessOptions> = {
-  ...{ shape, count, seed, first, noiseScale, epsilon, microBatch, device, signal },
+  ...{ shape, count, seed, first, noiseScale, epsilon, microBatch, device, signal, latents },
   steps: kinds.count,
 };
 
@@ -46,11 +46,23 @@ export async function straightness(
     'straightness',
     checkOptions('straightness', options, straightnessOptions, ['shape', 'count', 'seed', 'steps']),
   );
-  const { shape, count, seed, first, noiseScale, device, steps, epsilon, microBatch = count, signal } = checked;
+  const {
+    shape,
+    count,
+    seed,
+    first,
+    noiseScale,
+    device,
+    steps,
+    epsilon,
+    microBatch = count,
+    signal,
+    latents,
+  } = checked;
   using evaluate = withMicroBatches(velocity, microBatch);
   const perStep = await inTurns(function* () {
     const euler = { solver: 'euler', steps, epsilon, signal } as const;
-    const start = initialNoise([count, ...shape], { seed, first, noiseScale, device });
+    const start = startsOf('straightness', [count, ...shape], { seed, first, noiseScale, device, latents });
     const { x: end } = yield* solveInPieces(evaluate, start, euler);
     const chord = sub(end, start);
     const distances: number[] = [];

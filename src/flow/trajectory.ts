@@ -6,7 +6,7 @@ import { NonFiniteError, ValueError } from '../errors.ts';
 import { linearCombination } from '../kernels/ode.ts';
 import { scope } from '../tensor/scope.ts';
 import { inTurns } from './pieces.ts';
-import { initialNoise, type SampleOptions, sampleOptions, solveInPieces, withOwnShape } from './sample.ts';
+import { type SampleOptions, sampleOptions, solveInPieces, startsOf, withOwnShape } from './sample.ts';
 import { rowsNotFinite } from './solvers.ts';
 import { type Velocity, withMicroBatches, withObserver } from './velocity.ts';
 
@@ -22,7 +22,7 @@ export interface Trajectory {
 export interface TrajectoryOptions
   extends Pick<
     SampleOptions,
-    'shape' | 'count' | 'seed' | 'noiseScale' | 'epsilon' | 'microBatch' | 'device' | 'signal'
+    'shape' | 'count' | 'seed' | 'noiseScale' | 'epsilon' | 'microBatch' | 'device' | 'signal' | 'latents'
   > {
   /** Euler steps; a multiple of `stops`. */
   steps: number;
@@ -30,10 +30,10 @@ export interface TrajectoryOptions
   stops: number;
 }
 
-const { shape, count, seed, noiseScale, epsilon, microBatch, device, signal } = sampleOptions;
+const { shape, count, seed, noiseScale, epsilon, microBatch, device, signal, latents } = sampleOptions;
 
 const trajectoryOptions: OptionKinds<TrajectoryOptions> = {
-  ...{ shape, count, seed, noiseScale, epsilon, microBatch, device, signal },
+  ...{ shape, count, seed, noiseScale, epsilon, microBatch, device, signal, latents },
   steps: kinds.count,
   stops: kinds.count,
 };
@@ -53,7 +53,19 @@ const trajectoryOptions: OptionKinds<TrajectoryOptions> = {
 export async function trajectory(velocity: Velocity, options: TrajectoryOptions): Promise<Trajectory> {
   const required = ['shape', 'count', 'seed', 'steps', 'stops'] as const;
   const checked = withOwnShape('trajectory', checkOptions('trajectory', options, trajectoryOptions, required));
-  const { shape, count, seed, noiseScale, device, steps, stops, epsilon, microBatch = count, signal } = checked;
+  const {
+    shape,
+    count,
+    seed,
+    noiseScale,
+    device,
+    steps,
+    stops,
+    epsilon,
+    microBatch = count,
+    signal,
+    latents,
+  } = checked;
   if (steps % stops !== 0) throw new ValueError(`trajectory: steps ${steps} must be a multiple of stops ${stops}`);
   using evaluate = withMicroBatches(velocity, microBatch);
   const path: Trajectory = { times: [], points: [], ends: [] };
@@ -70,7 +82,7 @@ export async function trajectory(velocity: Velocity, options: TrajectoryOptions)
       const end = scope(() => linearCombination(x, [v], [1 - t]).dataSync());
       keep(t, x.dataSync() as Float32Array, end as Float32Array);
     });
-    const start = initialNoise([count, ...shape], { seed, noiseScale, device });
+    const start = startsOf('trajectory', [count, ...shape], { seed, noiseScale, device, latents });
     const { x } = yield* solveInPieces(followed, start, { solver: 'euler', steps, epsilon, signal });
     const end = x.dataSync() as Float32Array;
     keep(1, end, end);

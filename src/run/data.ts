@@ -3,19 +3,26 @@
 import { join } from 'node:path';
 import { checkArguments, kinds, oneOf } from '../arguments.ts';
 import {
+  changedDataset,
   digitsDataset,
   downloadCifar10,
   type ImageDataset,
+  labelledSubset,
   loadCifar10,
   loadMnist,
+  openAfhq,
+  openCelebA,
   openImageFolder,
   openLsun,
+  openMetFaces,
   toPixels,
   trainingBatch,
 } from '../data/index.ts';
+import { afhqCategories } from '../data/published.ts';
 import { ConfigError } from '../errors.ts';
 import { missingKeys, userPath } from './config/index.ts';
 import { requireConfig } from './config/require.ts';
+import { classNames } from './config/tables/data.ts';
 import type { Config } from './config/types.ts';
 import { ensureDownloaded, userDataFolder } from './machine/user_files.ts';
 
@@ -39,7 +46,7 @@ type Notice = (text: string) => void;
 type Loader = (config: Config, part: 'train' | 'heldOut', notice: Notice) => Promise<ImageDataset>;
 
 const loaders: Record<Config['data']['dataset'], Loader> = {
-  DIGITS: (_, part) => digitsDataset(part),
+  DIGITS: ({ data }, part) => digitsDataset(part, data.half),
   CIFAR10: async (config, part, notice) => {
     const root = userPath(config.data.root_path) ?? (await downloadedCifar10(notice));
     const { dataset, missing } = await loadCifar10(root, part);
@@ -49,6 +56,15 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
   MNIST: (config, part) => loadMnist(rootOf(config), part),
   'CelebA-HQ-Pytorch': (config, part, notice) => imageFolder(rootOf(config), config, part, notice, /^\d+\.jpg$/),
   'AFHQ-CAT-Pytorch': (config, part, notice) => imageFolder(join(rootOf(config), 'cat'), config, part, notice),
+  AFHQ: (config, part, notice) => {
+    const category = afhqCategories.find((name) => name === config.data.category);
+    if (category) return openAfhq(rootOf(config), category, decodingOf(config, part, notice));
+    throw new ConfigError(
+      `data.category or source.category: expected one of ${afhqCategories.join(', ')} with the data set AFHQ, got ${JSON.stringify(config.data.category)}`,
+    );
+  },
+  METFACES: (config, part, notice) => openMetFaces(rootOf(config), decodingOf(config, part, notice)),
+  CELEBA: (config, part, notice) => openCelebA(rootOf(config), decodingOf(config, part, notice)),
   LSUN: (config, part, notice) => {
     const { image_size: size, num_channels: channels, exif_orientation: exifOrientation, category } = config.data;
     return openLsun(rootOf(config), { size, channels, exifOrientation, category, part, notice });
@@ -73,12 +89,33 @@ function rootOf(config: Config): string {
 
 function imageFolder(
   folder: string,
-  { data: { image_size: size, num_channels: channels, exif_orientation: exifOrientation } }: Config,
+  config: Config,
   part: 'train' | 'heldOut',
   notice: Notice,
   pattern?: RegExp,
 ): Promise<ImageDataset> {
-  return openImageFolder(folder, { size, channels, exifOrientation, part, notice, pattern });
+  return openImageFolder(folder, { ...decodingOf(config, part, notice), pattern });
+}
+
+function decodingOf(
+  { data: { image_size: size, num_channels: channels, exif_orientation: exifOrientation } }: Config,
+  part: 'train' | 'heldOut',
+  notice: Notice,
+) {
+  return { size, channels, exifOrientation, part, notice };
+}
+
+/** The numbers of the classes that data.category selects. @throws ConfigError for a name that is not one of them */
+function chosenClasses({ data: { dataset, category } }: Config): number[] {
+  const names = classNames[dataset] ?? [];
+  return category.split(',').map((text) => {
+    const name = text.trim();
+    const number = /^\d+$/.test(name) ? Number(name) : names.indexOf(name.toLowerCase());
+    if (number >= 0 && number < names.length) return number;
+    throw new ConfigError(
+      `data.category or source.category: expected classes of ${dataset}, of ${names.join(', ')} or their numbers; got ${JSON.stringify(name)}`,
+    );
+  });
 }
 
 /**
@@ -96,7 +133,12 @@ export async function loadDataset(
   requireConfig('loadDataset', config);
   checkArguments('loadDataset', { part: [part, partKind], notice: [notice, kinds.callback] });
   const { dataset: name, image_size: size, num_channels: channels } = config.data;
-  const dataset = await loaders[name](config, part, notice);
+  const { category, change } = config.data;
+  // A name that is no class is refused before files are read.
+  const classes = classNames[name] && category !== '' ? chosenClasses(config) : undefined;
+  const whole = await loaders[name](config, part, notice);
+  const chosen = classes ? labelledSubset(whole, classes) : whole;
+  const dataset = change === 'none' ? chosen : changedDataset(chosen, change);
   if (dataset.height !== size || dataset.width !== size || dataset.channels !== channels)
     throw new ConfigError(
       `data.image_size ${size} and data.num_channels ${channels} do not fit ${name}: ` +

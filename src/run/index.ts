@@ -71,6 +71,12 @@ export { type GeneratedPairs, type GenerateOptions, generatePairs } from './samp
 export { readLatents, sampleWriter } from './sampling/output.ts';
 export { Pipeline, type PipelineOptions, type PipelineRequest, type PipelineSamples } from './sampling/pipeline.ts';
 export { type SampledImages, type SampleRequest, sampleFromCheckpoint, sampleModel } from './sampling/sample.ts';
+export {
+  type TransferOptions,
+  type TransferredImages,
+  transferImages,
+  transferInput,
+} from './sampling/transfer.ts';
 export { type SampleServer, type ServeOptions, serveSamples } from './serve/index.ts';
 export type { SampleAnswer } from './serve/sampler.ts';
 export { type ServeTextToImageOptions, serveTextToImage } from './serve/text.ts';
@@ -95,6 +101,8 @@ export {
 export { type Pictures, type Prediction, type TextConditions, TextToImage } from './text/text_to_image.ts';
 export { ClipTokenizer, loadTokenizer, type TokenizerOptions, type Tokens } from './text/tokenizer.ts';
 export { torchRandn } from './text/torch_noise.ts';
+export { isTransfer, loadSource, sourceConfig, startImages } from './source.ts';
+export { type DomainsOptions, trainDomains } from './training/domains.ts';
 export { type Evaluation, evaluationLoss } from './training/evaluation.ts';
 export type { TrainingPlan } from './training/plan.ts';
 export { trainReflow } from './training/reflow.ts';

@@ -25,4 +25,8 @@ export const streams = {
   realPairs: 0x64610005,
   emptyCaptions: 0x64610006,
   pairCaptions: 0x64610007,
+  /** The seed of the source of a domain transfer. */
+  source: 0x64610008,
+  /** The times and the noise of the classifier of two domains. */
+  domains: 0x64610009,
 } as const;

@@ -327,6 +327,12 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...none('gives numbers of the host: flow/gradients.test.ts', 'encode', 'likelihood', 'sample', 'straightness'),
     ...none('gives numbers of the host: flow/gradients.test.ts', 'trajectory'),
     ...textVelocities,
+    featureErrors: of([state, state, state, [n]], ([v, x0, x1, t]) =>
+      flow.featureErrors((x) => engine.tanh(x), v, x0, x1, t),
+    ),
+    featureDistance: of([state, state, state, [n]], ([v, x0, x1, t]) =>
+      flow.featureDistance((x) => engine.tanh(x), 0.4)(v, x0, x1, t),
+    ),
     interpolate: of([state, state, [n]], ([x0, x1, t]) => flow.interpolate(x0, x1, t)),
     withMicroBatches: {
       unrecorded: (x) => {
@@ -383,7 +389,8 @@ export const claims: Record<string, Record<string, Claim>> = {
     ...['arrayDataset', 'batches', 'loadCsv'],
     ...['PairSet', 'PairWriter', 'batchIndices', 'channelsFirst', 'channelsLast', 'checkPairs', 'dequantizePixels'],
     ...['digitsDataset', 'downloadCifar10', 'flipHorizontal', 'loadCifar10', 'loadDigits', 'loadMnist'],
-    ...['memoryDataset', 'pairCondition'],
+    ...['memoryDataset', 'pairCondition', 'changedDataset', 'labelledSubset', 'sourceColumn', 'sourceHash'],
+    ...['openAfhq', 'openCelebA', 'openMetFaces'],
     ...['openImageFolder', 'openLmdb', 'openLsun', 'pointSetNames', 'quantisedRange', 'readManifest', 'samplePoints'],
     ...['scalePixels', 'sequentialBatch', 'shuffledIndex', 'toPixels', 'trainingBatch', 'writePairFile'],
   ),
@@ -403,11 +410,12 @@ export const claims: Record<string, Record<string, Claim>> = {
       ...['ClipTokenizer', 'estimateTextToImage', 'inspectTextToImage', 'loadTokenizer', 'saveTextToImage'],
       ...['serveTextToImage', 'torchRandn'],
     ),
-    ...none('trains', 'train', 'trainClassifier', 'trainReflow', 'runChain'),
+    ...none('trains', 'train', 'trainClassifier', 'trainDomains', 'trainReflow', 'runChain'),
     ...none(
       'files, configurations, text and numbers',
       ...['FeatureCollector', 'compareRuns', 'convert', 'dataStatistics', 'estimateChain', 'evaluateSnapshots'],
-      ...['evaluateStraightness'],
+      ...['evaluateStraightness', 'isTransfer', 'loadSource', 'sourceConfig', 'startImages', 'transferImages'],
+      ...['transferInput'],
       ...['evaluationLoss', 'examine', 'examinePairs', 'findCheckpoint', 'generatePairs', 'inspectFile'],
       ...['inspectModel'],
       ...['listRuns', 'loadCheckpoint', 'loadConfig', 'loadDataset', 'presetNames', 'readCheckpointHeader'],

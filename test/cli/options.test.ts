@@ -51,6 +51,9 @@ const elsewhere = `serve --checkpoint ${checkpoint} --host 192.0.2.1`;
 const pairsOf = (config: string, root: string) =>
   `reflow ${config} --workdir ${at('any')} --config.reflow.reflow_type generate_data_from_z0 --config.reflow.last_flow_ckpt ${checkpoint}
    --config.reflow.data_root ${root} --config.reflow.total_number_of_samples 4 --config.sampling.use_ode_sampler euler --config.sampling.sample_N 2`;
+const bold = tiny.replace('digits', 'digits_bold');
+const moved = at('bold/checkpoints/checkpoint_0.safetensors');
+const transfer = `transfer --checkpoint ${moved} --input 2 --out ${at('x.npy')}`;
 const judged = `eval ${tiny} --workdir ${run} --config.eval.enable_loss --config.eval.max_images 16`;
 const model = at('instaflow');
 const text = `text --model ${model} cat --size 64`;
@@ -60,6 +63,7 @@ const nowhere = at('file/x');
 beforeAll(async () => {
   writeFileSync(at('file'), '');
   expect(await rectiflow(`train ${tiny} --workdir ${run} --config.training.n_iters 2`)).toContain('done after 3 steps');
+  expect(await rectiflow(`train ${bold} --workdir ${at('bold')} --config.training.n_iters 0`)).toContain('done after 1 steps');
   expect(await rectiflow(pairsOf(tiny, at('pairs')))).toContain('4 pairs in');
   await writePipeline(model, pipelineShapes().shapes);
   await writeNpy(at('z0.npy'), { shape: [2, 1, 8, 8], dtype: 'f32', data: new Float32Array(128) });
@@ -146,6 +150,20 @@ const rows: Record<string, Rows> = {
     seed: [`${euler} --steps 1 --seed -1 --out ${at('x.npy')}`, /--seed expects/],
     latents: [`${sample} --latents ${at('none.npy')} --out ${at('x.npy')}`, /none\.npy: no such file/],
     ...device(`${euler} --steps 1 --out ${at('x.npy')}`),
+  },
+  transfer: {
+    checkpoint: ['transfer --input 2 --out x.png', /--checkpoint is required/],
+    best: [`${transfer} --best`, /--best needs the folder of a run as --checkpoint/],
+    input: [`transfer --checkpoint ${moved} --input 0 --out x.png`, /--input expects a number of images from 1/],
+    out: [`transfer --checkpoint ${moved} --input 2`, /--out is required/],
+    reverse: [`${transfer} --reverse --sampler euler --steps 1`, /2 images from the target to the source/],
+    sampler: [`${transfer} --sampler heun --steps 3`, /^NFE 6 /m],
+    steps: [`${transfer} --sampler euler --steps 3`, /^NFE 3 /m],
+    tol: [`${transfer} --sampler euler --tol 1`, /--tol has no effect with the sampler euler; give --steps/],
+    seed: [`${transfer} --reverse --seed 1`, /--seed has no effect with --reverse/],
+    scale: [`${transfer} --scale 2`, /scale has an effect only on a grid/],
+    config: [`${transfer} --config digits`, /transfer needs a flow between two sets of images/],
+    ...device(transfer),
   },
   text: { ...textRows(at, model), ...device(`${text} --out ${at('x.png')}`) },
   serve: {

@@ -50,6 +50,9 @@ const reduced: Partial<Record<string, string[]>> = {
   quickstart: keys({ ...training, ...samples, ...stages, ...scored.digits }),
   train: keys(training),
   'chain --config digits_text --workdir runs/text': keys({ ...training, ...samples, ...stages, ...scored.digits }),
+  'chain --config digits_bold --workdir runs/bold_chain': keys({
+    ...{ ...training, ...samples, ...stages, ...scored.digits, 'chain.flows': 1 },
+  }),
   'report --workdir runs/digits': keys({ ...reported, ...scored.digits }),
   'report --workdir runs/chain': keys({ ...reported, ...scored.cifar }),
   reflow: keys({ ...training, 'reflow.total_number_of_samples': 16 }),

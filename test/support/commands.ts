@@ -22,6 +22,7 @@ import { statsCommand } from '../../src/cli/stats.ts';
 import { textCommand } from '../../src/cli/text.ts';
 import { toyCommand } from '../../src/cli/toy.ts';
 import { trainCommand } from '../../src/cli/train.ts';
+import { transferCommand } from '../../src/cli/transfer.ts';
 import { tuneCommand } from '../../src/cli/tune.ts';
 
 /** In the order of the help. */
@@ -30,6 +31,7 @@ export const commands: readonly Command[] = [
   reflowCommand,
   evalCommand,
   sampleCommand,
+  transferCommand,
   textCommand,
   serveCommand,
   playgroundCommand,

@@ -12,6 +12,7 @@ import { openPairFolder, type PairFolder } from './folder.ts';
 import { batchRange, type PairShape, pairShapeKind } from './manifest.ts';
 import { ChannelStatistics, type NoiseFacts, NoiseStatistics, reasonsAgainstNoise } from './pair_statistics.ts';
 import { PairSet } from './set.ts';
+import { type PairSource, pairSourceKind, sourceStart } from './source.ts';
 
 /** The authors' recommendation for CIFAR-10. */
 const ADVISED = { shape: '[3, 32, 32]', pairs: 1_000_000 };
@@ -38,6 +39,8 @@ export interface PairCheckOptions {
   noiseScale?: number;
   /** Reads at most this many pairs per folder, from its beginning; default: all. */
   limit?: number;
+  /** The images that pairs start from, if not from noise; pairs in shards need it. */
+  source?: PairSource;
   /** Mean and standard deviation per channel of the data in network range, to compare z1 with. */
   data?: { mean: readonly number[]; deviation: readonly number[] };
   signal?: AbortSignal;
@@ -50,6 +53,7 @@ const checkOptionKinds: OptionKinds<PairCheckOptions> = {
   planned: kinds.count,
   noiseScale: kinds.positive,
   limit: kinds.count,
+  source: pairSourceKind,
   data: kinds.object,
   signal: kinds.signal,
   onProgress: kinds.callback,
@@ -72,7 +76,7 @@ export async function checkPairs(root: string, options: PairCheckOptions = {}): 
   try {
     const links: PairFinding[] = [];
     const names = await listFolders(root, (detail) => links.push({ what: 'links', state: 'note', detail }));
-    for (const name of names) await openInto(folders, findings, join(root, name), checked.shape);
+    for (const name of names) await openInto(folders, findings, join(root, name), checked);
     if (folders.length + findings.length === 0) throw new FileError(root, 'holds no pairs in any of its folders');
     findings.push(...links);
     if (folders.length === 0) return findings;
@@ -94,7 +98,7 @@ export async function checkPairs(root: string, options: PairCheckOptions = {}): 
       ...findings,
       ...(await survey.findings()),
       ...clippingFindings(folders),
-      ...(await redrawFindings(folders)),
+      ...(await redrawFindings(folders, checked.source)),
     ];
   } finally {
     for (const folder of folders) await folder.close();
@@ -127,8 +131,8 @@ export async function refuseBroken(pairs: PairSet, root: string, noiseScale: num
       const at = values.findIndex((value) => !Number.isFinite(value));
       if (at >= 0) throw new FileError(root, `${name} of pair ${index} holds ${values[at]}; ${examine(root)}`);
     }
-    // z0 from the inverse ODE is not drawn noise, so the noise test does not apply.
-    if (manifest?.solved === 'z0') continue;
+    // Images, and z0 from the inverse ODE, are not drawn noise, so the noise test does not apply.
+    if (manifest?.solved === 'z0' || manifest?.noise.law === 'images') continue;
     starts.add(z0, scale);
     ends.add(z1, scale);
   }
@@ -147,10 +151,15 @@ export async function refuseBroken(pairs: PairSet, root: string, noiseScale: num
 
 const examine = (root: string) => `see rectiflow pairs ${root}`;
 
-async function openInto(folders: PairFolder[], findings: PairFinding[], path: string, shape?: PairShape) {
+async function openInto(
+  folders: PairFolder[],
+  findings: PairFinding[],
+  path: string,
+  { shape, source }: Pick<PairCheckOptions, 'shape' | 'source'>,
+) {
   const what = `folder ${basename(path)}`;
   try {
-    const folder = await openPairFolder(path);
+    const folder = await openPairFolder(path, source);
     if (!folder) return;
     const expected = shape ?? folders[0]?.shape ?? folder.shape;
     if (formatShape(folder.shape) !== formatShape(expected)) {
@@ -179,7 +188,7 @@ function describe({ count, shape, manifest }: PairFolder): string {
   const range = `${nfes.reduce((a, b) => Math.min(a, b))} to ${nfes.reduce((a, b) => Math.max(a, b))}`;
   const settings = Object.entries(sampler).map(([name, value]) => (name === 'name' ? value : `${name} ${value}`));
   return (
-    `${pairs}${solved === 'z0' ? ', z0 from images' : ''}${condition ? `, ${tableText(condition)}` : ''}, ${layout} ${dtype} in batches of ${batch}, ${settings.join(' ')}, NFE ${mean.toFixed(1)} (${range}), ` +
+    `${pairs}${solved === 'z0' ? ', z0 from images' : manifest.noise.law === 'images' ? ', from images of a source' : ''}${condition ? `, ${tableText(condition)}` : ''}, ${layout} ${dtype} in batches of ${batch}, ${settings.join(' ')}, NFE ${mean.toFixed(1)} (${range}), ` +
     `teacher ${teacher.slice(0, 12)}, rectiflow ${version}`
   );
 }
@@ -218,6 +227,8 @@ class Survey {
   private readonly ends = new NoiseStatistics();
   /** z0 from the inverse ODE. */
   private readonly inverted = new NoiseStatistics();
+  /** Number of pairs that start from images. */
+  private fromImages = 0;
   private readonly channels: ChannelStatistics;
   private readonly places: { folder: PairFolder; index: number }[] = [];
   private readonly hashes = { z0: [] as number[], z1: [] as number[] };
@@ -250,8 +261,11 @@ class Survey {
       const inverse = manifest?.solved === 'z0';
       const z0 = inverse ? solved : await folder.start(first + i);
       const z1 = inverse ? await folder.end(first + i) : solved;
-      (inverse ? this.inverted : this.starts).add(z0, scale);
-      if (!inverse) this.ends.add(z1, scale);
+      if (manifest?.noise.law === 'images') this.fromImages++;
+      else {
+        (inverse ? this.inverted : this.starts).add(z0, scale);
+        if (!inverse) this.ends.add(z1, scale);
+      }
       for (const [name, values] of [
         ['z0', z0],
         ['z1', z1],
@@ -279,7 +293,8 @@ class Survey {
       },
       verdict('finite', this.nonFinite, 'every value is finite', 'not finite: '),
       ...this.noiseFindings(),
-      await this.duplicates('z0'),
+      // Images occur as z0 as often as they are passed.
+      ...(this.fromImages > 0 ? [] : [await this.duplicates('z0')]),
       await this.duplicates('z1'),
       this.channelFinding(),
     ];
@@ -369,19 +384,38 @@ function clippingFindings(folders: readonly PairFolder[]): PairFinding[] {
 }
 
 /** Checks that stored z0 are the noise that the manifest specifies. */
-async function redrawFindings(folders: readonly PairFolder[]): Promise<PairFinding[]> {
+async function redrawFindings(folders: readonly PairFolder[], source?: PairSource): Promise<PairFinding[]> {
   const findings: PairFinding[] = [];
   for (const folder of folders) {
     const { path, manifest, storesStart, count, shape } = folder;
-    if (!manifest || !storesStart || manifest.solved === 'z0') continue;
+    if (!manifest || manifest.solved === 'z0') continue;
+    const { noise } = manifest;
+    if (noise.law === 'images' && !source) {
+      const detail = 'its images are not at hand; --config CONFIG compares z0 with them';
+      findings.push({ what: `source of ${basename(path)}`, state: 'note', detail });
+      continue;
+    }
+    if (!storesStart && noise.law === 'normal') continue;
     const wrong: string[] = [];
     for (let i = 0; i < Math.min(REDRAWN, count); i++) {
       const index = Math.floor((i * count) / Math.min(REDRAWN, count));
-      const [stored, drawn] = [await folder.start(index), drawStart(index, manifest.noise, shape)];
+      const stored = await folder.start(index);
+      const drawn =
+        noise.law === 'normal'
+          ? drawStart(index, noise, shape)
+          : await sourceStart(source as PairSource, (folder.sources as Int32Array)[index], index, noise);
       if (!stored.every((value, at) => value === drawn[at])) wrong.push(`pair ${index}`);
     }
-    const seed = `the noise of seed ${manifest.noise.seed}`;
-    findings.push(verdict(`z0 of ${basename(path)}`, wrong, `equals ${seed}`, `is not ${seed}: `));
+    const seed =
+      noise.law === 'normal' ? `the noise of seed ${noise.seed}` : `the source, SHA-256 ${noise.source.slice(0, 12)}`;
+    findings.push(
+      verdict(
+        `${noise.law === 'normal' ? 'z0' : 'source'} of ${basename(path)}`,
+        wrong,
+        `equals ${seed}`,
+        `is not ${seed}: `,
+      ),
+    );
   }
   return findings;
 }

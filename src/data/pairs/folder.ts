@@ -23,6 +23,7 @@ import {
   readJournal,
   readManifest,
 } from './manifest.ts';
+import { type PairSource, requireSource, sourceStart } from './source.ts';
 
 /** Batch size if no manifest states it. */
 const CHUNK = 128;
@@ -40,6 +41,8 @@ export interface PairFolder {
   readonly batch: number;
   /** The place of each pair's text or class in the table of manifest.condition; absent if it has none. */
   readonly column?: Int32Array;
+  /** 2 index + flip of each pair's image in its source; absent for pairs that start from noise. */
+  readonly sources?: Int32Array;
   /** z0 of a pair, f32 [H, W, C]. */
   start(index: number): Promise<Float32Array>;
   /** z1 of a pair, f32 [H, W, C]. */
@@ -52,10 +55,11 @@ export interface PairFolder {
 
 /**
  * Opens a folder of pairs.
+ * @param source the images that pairs in shards start from, if they do not start from noise
  * @returns undefined if the folder has no pairs
  * @throws FileError if the pairs are incomplete or damaged, or if the numbers of z0 and z1 differ
  */
-export async function openPairFolder(path: string): Promise<PairFolder | undefined> {
+export async function openPairFolder(path: string, source?: PairSource): Promise<PairFolder | undefined> {
   const names = await readdir(path).catch((error) => {
     throw asFileError(path, error);
   });
@@ -67,16 +71,46 @@ export async function openPairFolder(path: string): Promise<PairFolder | undefin
       `has ${done} of ${manifest.count} pairs; repeat the command that generates them, or move the folder away`,
     );
   }
-  const column = manifest?.condition && (await readColumn(path, manifest));
-  if (manifest?.layout === 'shards') return ShardFolder.open(path, manifest, column);
+  const { condition, noise } = manifest ?? {};
+  const column =
+    manifest &&
+    condition &&
+    (await readColumn(path, files.condition, manifest, condition.sha256, condition.table.length));
+  let sources: Int32Array | undefined;
+  if (manifest && noise?.law === 'images') {
+    if (source) requireSource(path, noise, source);
+    else if (manifest.layout === 'shards')
+      throw new FileError(
+        path,
+        'stores no z0, and its pairs start from images: give the source that they were made with',
+      );
+    const images = source ? 2 * source.dataset.count : 2 ** 31;
+    sources = await readColumn(path, files.source, manifest, noise.sha256, images);
+  }
+  if (manifest?.layout === 'shards') return ShardFolder.open(path, manifest, { column, sources, source });
   if (!manifest && !(names.includes(files.z0) && names.includes(files.z1))) return undefined;
-  return OfficialFolder.open(path, manifest, column);
+  return OfficialFolder.open(path, manifest, { column, sources });
 }
 
-/** Reads the column of conditions. @throws FileError unless it is the one that the manifest describes */
-async function readColumn(folder: string, { condition, count }: PairManifest): Promise<Int32Array> {
-  const path = join(folder, files.condition);
-  const header = npyHeader(files.condition, { shape: [count], dtype: 'i32' });
+interface Columns {
+  column?: Int32Array;
+  sources?: Int32Array;
+  source?: PairSource;
+}
+
+/**
+ * Reads a column of places.
+ * @throws FileError unless it has this SHA-256 and places below `most`
+ */
+async function readColumn(
+  folder: string,
+  name: string,
+  { count }: PairManifest,
+  sha256: string,
+  most: number,
+): Promise<Int32Array> {
+  const path = join(folder, name);
+  const header = npyHeader(name, { shape: [count], dtype: 'i32' });
   const { size } = await stat(path).catch((error) => {
     throw asFileError(path, error);
   });
@@ -85,11 +119,10 @@ async function readColumn(folder: string, { condition, count }: PairManifest): P
   const { dtype, shape, data } = await readNpy(path);
   if (!(data instanceof Int32Array) || shape.length !== 1 || shape[0] !== count)
     throw new FileError(path, `holds ${dtype} ${formatShape(shape)}, expected i32 [${count}]`);
-  if (columnHash(data) !== condition?.sha256)
+  if (columnHash(data) !== sha256)
     throw new FileError(path, `does not have the checksum in its ${files.manifest}; it is damaged or of another store`);
-  const at = data.findIndex((place) => place < 0 || place >= condition.table.length);
-  if (at >= 0)
-    throw new FileError(path, `has ${data[at]} at pair ${at}, but its table has ${condition.table.length} entries`);
+  const at = data.findIndex((place) => place < 0 || place >= most);
+  if (at >= 0) throw new FileError(path, `has ${data[at]} at pair ${at}, but its table has ${most} entries`);
   return data;
 }
 
@@ -100,20 +133,16 @@ class OfficialFolder implements PairFolder {
   readonly shape: PairShape;
   readonly batch: number;
   readonly column: Int32Array | undefined;
+  readonly sources: Int32Array | undefined;
   readonly storesStart = true;
   private readonly z0: NpyRows;
   private readonly z1: NpyRows;
 
-  private constructor(
-    path: string,
-    manifest: PairManifest | undefined,
-    column: Int32Array | undefined,
-    z0: NpyRows,
-    z1: NpyRows,
-  ) {
+  private constructor(path: string, manifest: PairManifest | undefined, columns: Columns, z0: NpyRows, z1: NpyRows) {
     this.path = path;
     this.manifest = manifest;
-    this.column = column;
+    this.column = columns.column;
+    this.sources = columns.sources;
     this.z0 = z0;
     this.z1 = z1;
     this.count = z0.count;
@@ -121,7 +150,7 @@ class OfficialFolder implements PairFolder {
     this.batch = manifest?.batch ?? CHUNK;
   }
 
-  static async open(path: string, manifest: PairManifest | undefined, column?: Int32Array): Promise<OfficialFolder> {
+  static async open(path: string, manifest: PairManifest | undefined, columns: Columns): Promise<OfficialFolder> {
     const z0 = await NpyRows.open(join(path, files.z0));
     let z1: NpyRows | undefined;
     try {
@@ -138,7 +167,7 @@ class OfficialFolder implements PairFolder {
       const said = manifest && formatShape([manifest.count, ...manifest.shape]);
       if (said && said !== formatShape(z1.shape))
         throw new FileError(z1.path, `holds ${formatShape(z1.shape)}, but its ${files.manifest} says ${said}`);
-      return new OfficialFolder(path, manifest, column, z0, z1);
+      return new OfficialFolder(path, manifest, columns, z0, z1);
     } catch (error) {
       await z0.close();
       await z1?.close();
@@ -173,17 +202,21 @@ class ShardFolder implements PairFolder {
   readonly path: string;
   readonly manifest: PairManifest;
   readonly column: Int32Array | undefined;
+  readonly sources: Int32Array | undefined;
+  private readonly source: PairSource | undefined;
   readonly storesStart = false;
 
-  private constructor(path: string, manifest: PairManifest, column: Int32Array | undefined) {
+  private constructor(path: string, manifest: PairManifest, { column, sources, source }: Columns) {
     this.path = path;
     this.manifest = manifest;
     this.column = column;
+    this.sources = sources;
+    this.source = source;
   }
 
   /** Opens the folder after checking that every shard exists and has the right size. */
-  static async open(path: string, manifest: PairManifest, column?: Int32Array): Promise<ShardFolder> {
-    const folder = new ShardFolder(path, manifest, column);
+  static async open(path: string, manifest: PairManifest, columns: Columns): Promise<ShardFolder> {
+    const folder = new ShardFolder(path, manifest, columns);
     for (let index = 0; index < batchCount(manifest); index++) {
       const { file, length } = shardLayout(path, manifest, index);
       const { size } = await stat(file).catch((error) => {
@@ -208,7 +241,10 @@ class ShardFolder implements PairFolder {
   }
 
   async start(index: number): Promise<Float32Array> {
-    return drawStart(index, this.manifest.noise, this.shape);
+    const { noise } = this.manifest;
+    if (noise.law === 'normal') return drawStart(index, noise, this.shape);
+    const [source, places] = [this.source as PairSource, this.sources as Int32Array];
+    return sourceStart(source, places[index], index, noise);
   }
 
   async end(index: number): Promise<Float32Array> {

@@ -4,6 +4,7 @@
 //   z0.npy, z1.npy    layout "official": f32 [count, C, H, W]; z1.npy.part until the last pair is written. With "solved":
 //                     "z0", z1 are the images of a data set in their order, and z0 (first in z0.npy.part) the solutions of
 //                     the inverse ODE
+//   source.npy        if the pairs start from images: i32 [count] (source.ts), written when the last pair is
 //   condition.npy     if the manifest has a condition: i32 [count], written when the last pair is
 //   z1_<batch>.npy    layout "shards": f32, f16 or u16 [pairs of the batch, C, H, W]; z0 is redrawn from its seed
 //
@@ -23,6 +24,8 @@ const FORMAT = 'rectiflow pairs';
 const VERSION = 1;
 /** The version of pairs with a condition, which a reader of version 1 would not see. */
 const WITH_CONDITION = 2;
+/** The version of pairs that start from images. */
+const FROM_IMAGES = 3;
 /** Most texts or classes of a table, and most characters of one. */
 const MOST_ENTRIES = 2 ** 20;
 const LONGEST_ENTRY = 10_000;
@@ -44,6 +47,15 @@ export interface NoiseLaw {
   seed: number;
   stream: number;
   scale: number;
+}
+
+/** Images of a source as z0, with noise of deviation `scale` by (seed, stream, index of the pair); see source.ts. */
+export interface SourceLaw extends Omit<NoiseLaw, 'law'> {
+  law: 'images';
+  /** SHA-256 of the source, as sourceHash() gives it. */
+  source: string;
+  /** SHA-256 of the elements of source.npy. */
+  sha256: string;
 }
 
 /**
@@ -103,7 +115,7 @@ export interface PairPlan {
   count: number;
   /** Number of pairs solved together. */
   batch: number;
-  noise: NoiseLaw;
+  noise: NoiseLaw | SourceLaw;
   /** Absent for pairs of a flow without conditions. */
   condition?: PairCondition;
   /** SHA-256 of the checkpoint. */
@@ -135,6 +147,7 @@ export const files = {
   z0: 'z0.npy',
   z1: 'z1.npy',
   condition: 'condition.npy',
+  source: 'source.npy',
   shard: (index: number) => `z1_${String(index).padStart(6, '0')}.npy`,
 } as const;
 
@@ -190,7 +203,8 @@ export function writeManifest(folder: string, manifest: PairManifest): Promise<v
   return writeFileAtomic(join(folder, files.manifest), [Buffer.from(text)]);
 }
 
-function versionOf({ condition }: Pick<PairPlan, 'condition'>): number {
+function versionOf({ condition, noise }: Pick<PairPlan, 'condition' | 'noise'>): number {
+  if (noise?.law === 'images') return FROM_IMAGES;
   return condition ? WITH_CONDITION : VERSION;
 }
 
@@ -235,11 +249,12 @@ const isRange = (value: unknown): boolean =>
   Array.isArray(value) && value.length === 2 && value.every(Number.isFinite) && value[0] < value[1];
 const isNoise = (value: unknown): boolean =>
   isFields(value) &&
-  value.law === 'normal' &&
   isWhole(value.seed, 0) &&
   isWhole(value.stream, 0) &&
   Number.isFinite(value.scale) &&
-  (value.scale as number) > 0;
+  (value.law === 'normal'
+    ? (value.scale as number) > 0
+    : value.law === 'images' && (value.scale as number) >= 0 && isHash(value.source) && isHash(value.sha256));
 
 const isEntry = (value: unknown): boolean => typeof value === 'string' && value.length <= LONGEST_ENTRY;
 const isTable = (value: unknown): boolean =>
@@ -260,7 +275,7 @@ const rules: Record<string, (value: unknown, all: Fields) => boolean> = {
   batch: (value, { shape, count }) =>
     isWhole(value, 1) && byteLengthOf([...(shape as number[]), count as number, 8], 'f32') !== undefined,
   noise: isNoise,
-  condition: (value) => value === undefined || isCondition(value),
+  condition: (value, { noise }) => value === undefined || (isCondition(value) && (noise as NoiseLaw).law === 'normal'),
   teacher: isHash,
   sampler: isFields,
   config: () => true,
@@ -292,13 +307,18 @@ function checkManifest(value: unknown, path: string): PairManifest {
   if (!isFields(value) || value.format !== FORMAT)
     throw new FileError(path, 'is not a manifest of pairs of this package');
   const { format: _, version, ...all } = value;
-  const known = versionOf(all as Pick<PairPlan, 'condition'>);
+  if (isFields(all.noise) && (all.noise.law === 'images') !== (version === FROM_IMAGES))
+    throw new FileError(
+      path,
+      `has version ${version}, but its pairs start from ${all.noise.law === 'images' ? 'images' : 'noise'}`,
+    );
+  const known = versionOf(all as Pick<PairPlan, 'condition' | 'noise'>);
   if (version !== known)
     throw new FileError(
       path,
       version === VERSION || version === WITH_CONDITION
         ? `has version ${version}, but ${known === VERSION ? 'no' : 'a'} condition`
-        : `has version ${version}; this package reads ${VERSION} and ${WITH_CONDITION}`,
+        : `has version ${version}; this package reads ${VERSION}, ${WITH_CONDITION} and ${FROM_IMAGES}`,
     );
   for (const [name, holds] of Object.entries(rules))
     if (!holds(all[name], all)) throw new FileError(path, `is damaged: "${name}" is invalid`);

@@ -22,6 +22,7 @@ import { listFolders } from '../list_files.ts';
 import { randomBlock } from '../random.ts';
 import { openPairFolder, type PairFolder } from './folder.ts';
 import { type PairCondition, type PairShape, pairShapeKind } from './manifest.ts';
+import { type PairSource, pairSourceKind } from './source.ts';
 
 /** Number of concurrent reads. */
 const LANES = 16;
@@ -73,16 +74,23 @@ export class PairSet {
    * Opens every folder of `root` that has pairs, in the order of their names.
    * @param shape the expected shape of every image; default: that of the first folder
    * @param notice called with a message about each folder without pairs
+   * @param source the images that pairs start from, if not from noise; pairs in shards need it
    * @throws FileError for a root without pairs, and for folders that are incomplete, damaged or of a different shape
    */
-  static async open(root: string, shape?: PairShape, notice: (text: string) => void = () => {}): Promise<PairSet> {
+  static async open(
+    root: string,
+    shape?: PairShape,
+    notice: (text: string) => void = () => {},
+    source?: PairSource,
+  ): Promise<PairSet> {
     checkArguments('PairSet.open', { root: [root, kinds.path], notice: [notice, kinds.callback] });
     if (shape !== undefined) checkArgument('PairSet.open', 'shape', shape, pairShapeKind);
+    if (source !== undefined) checkArgument('PairSet.open', 'source', source, pairSourceKind);
     const folders: PairFolder[] = [];
     try {
       for (const name of await listFolders(root, notice)) {
         const path = join(root, name);
-        const folder = await openPairFolder(path);
+        const folder = await openPairFolder(path, source);
         if (!folder) {
           notice(`${path} has no z0.npy and z1.npy and is skipped`);
           continue;
@@ -94,6 +102,8 @@ export class PairSet {
             path,
             `holds [${folder.count}, ${folder.shape.join(', ')}], expected [pairs, ${expected.join(', ')}]`,
           );
+        if ((folder.sources === undefined) !== (folders[0].sources === undefined))
+          throw new FileError(path, `starts from ${folder.sources ? 'images' : 'noise'}, unlike ${folders[0].path}`);
         if (describeTable(folder) !== describeTable(folders[0]))
           throw new FileError(
             path,
@@ -106,6 +116,11 @@ export class PairSet {
       for (const folder of folders) await folder.close();
       throw asFileError(root, error);
     }
+  }
+
+  /** Whether z0 are images of a source and not noise. */
+  get fromImages(): boolean {
+    return this.folders[0].sources !== undefined;
   }
 
   /** Loads the pairs of these indices. */

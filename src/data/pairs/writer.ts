@@ -4,7 +4,7 @@
 // layout "official": batches are appended to z1.npy.part; at the end z0.npy is drawn and the part is renamed. If z0 is
 //                    solved, batches go to z0.npy.part, and z1.npy is written from the images
 // layout "shards": one file per batch, each written atomically
-// With conditions, condition.npy is written after the last batch.
+// With conditions, condition.npy is written after the last batch, and source.npy if the pairs start from images.
 // Finally manifest.json takes over the content of the journal, and the journal is removed.
 import { createHash } from 'node:crypto';
 import { type FileHandle, readdir, rename, stat, unlink } from 'node:fs/promises';
@@ -33,11 +33,20 @@ import {
   writeManifest,
 } from './manifest.ts';
 import { writePairFile } from './set.ts';
+import { type PairSource, pairSourceKind, sourceStart } from './source.ts';
 
 const journal = /^progress\.jsonl$/;
-const ends = /^(z[01]\.npy\.part|z1_\d+\.npy|condition\.npy)$/;
+const ends = /^(z[01]\.npy\.part|z1_\d+\.npy|condition\.npy|source\.npy)$/;
+/** Where pairs start that start from images. */
+export interface PairStarts {
+  source: PairSource;
+  /** i32 [count], as sourceColumn() gives it. */
+  column: Int32Array;
+}
+
 /** Temporary files that a killed process may leave (io/atomic.ts). */
-const leftover = /^\.(manifest\.json|progress\.jsonl|z[01]\.npy|z1_\d+\.npy|condition\.npy)\.[0-9a-f]{12}\.tmp$/;
+const leftover =
+  /^\.(manifest\.json|progress\.jsonl|z[01]\.npy|z1_\d+\.npy|condition\.npy|source\.npy)\.[0-9a-f]{12}\.tmp$/;
 
 /**
  * Writes solved batches, one after the other. There is one writer per folder: the caller holds its lock.
@@ -62,12 +71,13 @@ export class PairWriter {
   private readonly ends: Ends;
   private readonly journal: FileHandle;
   private readonly column: Int32Array | undefined;
+  private readonly starts: PairStarts | undefined;
 
   private constructor(
     token: symbol,
     folder: string,
     plan: PairPlan,
-    column: Int32Array | undefined,
+    columns: { column?: Int32Array; starts?: PairStarts },
     shards: PairShard[],
     ends: Ends,
     journal: FileHandle,
@@ -75,7 +85,8 @@ export class PairWriter {
     checkByOpen('PairWriter', token);
     this.folder = folder;
     this.plan = plan;
-    this.column = column;
+    this.column = columns.column;
+    this.starts = columns.starts;
     this.shards = shards;
     this.ends = ends;
     this.journal = journal;
@@ -85,6 +96,7 @@ export class PairWriter {
    * Starts a folder of pairs, or resumes one.
    * @param compare called with the plan of the folder to resume; throws if it is a different one
    * @param column for a plan with a condition: i32 [count], the one that pairCondition() described
+   * @param starts for a plan whose pairs start from images: the images, and the column of sourceColumn()
    * @throws FileError if the folder is complete, or has pairs without a manifest; ValueError for another column
    */
   static async open(
@@ -92,10 +104,12 @@ export class PairWriter {
     plan: PairPlan,
     compare: (begun: PairPlan) => void,
     column?: Int32Array,
+    starts?: PairStarts,
   ): Promise<PairWriter> {
     checkArguments('PairWriter.open', { folder: [folder, kinds.path], compare: [compare, kinds.callback] });
     checkPlan('PairWriter.open', plan);
     checkColumn(plan, column);
+    checkStarts(plan, starts);
     const begun = await readManifest(folder);
     if (begun?.done === begun?.count) {
       await remove(folder, begun ? [leftover, journal] : []);
@@ -112,11 +126,12 @@ export class PairWriter {
     let sink: Ends | undefined;
     let log: FileHandle | undefined;
     try {
-      sink = agreed.layout === 'official' ? await PartFile.open(folder, agreed) : new ShardFiles(folder, agreed);
+      sink =
+        agreed.layout === 'official' ? await PartFile.open(folder, agreed, starts) : new ShardFiles(folder, agreed);
       shards.length = Math.min(shards.length, batchCount(agreed), await sink.present());
       await sink.keep(shards.length);
       log = await beginJournal(join(folder, files.journal), shards);
-      return new PairWriter(byOpen, folder, agreed, column, shards, sink, log);
+      return new PairWriter(byOpen, folder, agreed, { column, starts }, shards, sink, log);
     } catch (error) {
       await sink?.close();
       await log?.close();
@@ -186,6 +201,12 @@ export class PairWriter {
           dtype: 'i32',
           data: this.column,
         });
+      if (this.starts)
+        await writeNpy(join(this.folder, files.source), {
+          shape: [this.plan.count],
+          dtype: 'i32',
+          data: this.starts.column,
+        });
       await writeManifest(this.folder, { ...this.plan, done: this.plan.count, shards: this.shards });
       checkGuards(this.folder);
       await unlink(join(this.folder, files.journal));
@@ -209,6 +230,21 @@ function checkColumn({ condition, count }: PairPlan, column: Int32Array | undefi
   if (!condition || !column) return;
   if (column.length !== count || columnHash(column) !== condition.sha256)
     throw new ValueError(`[PairWriter.open] expected the column of ${count} pairs that plan.condition describes`);
+}
+
+/** @throws ValueError unless the starts are those of the plan, or neither has images */
+function checkStarts({ noise, count }: PairPlan, starts: PairStarts | undefined): void {
+  if ((noise.law === 'images') !== (starts !== undefined))
+    throw new ValueError(
+      '[PairWriter.open] expected a plan whose pairs start from images and those images, or neither',
+    );
+  if (noise.law !== 'images' || !starts) return;
+  checkArguments('PairWriter.open', {
+    'starts.source': [starts.source, pairSourceKind],
+    'starts.column': [starts.column, kinds.int32s],
+  });
+  if (starts.column.length !== count || columnHash(starts.column) !== noise.sha256)
+    throw new ValueError(`[PairWriter.open] expected the column of ${count} pairs that plan.noise describes`);
 }
 
 async function remove(folder: string, patterns: readonly RegExp[]): Promise<void> {
@@ -243,8 +279,10 @@ class PartFile implements Ends {
   private readonly handle: FileHandle;
   private readonly header: Uint8Array;
   private readonly imageBytes: number;
+  private readonly starts: PairStarts | undefined;
 
-  private constructor(folder: string, plan: PairPlan, handle: FileHandle) {
+  private constructor(folder: string, plan: PairPlan, handle: FileHandle, starts: PairStarts | undefined) {
+    this.starts = starts;
     this.folder = folder;
     this.plan = plan;
     this.handle = handle;
@@ -252,14 +290,14 @@ class PartFile implements Ends {
     this.imageBytes = plan.shape.reduce((product, dim) => product * dim, elementBytes('f32'));
   }
 
-  static async open(folder: string, plan: PairPlan): Promise<PartFile> {
+  static async open(folder: string, plan: PairPlan, starts?: PairStarts): Promise<PartFile> {
     const [part, whole] = [solvedFiles(plan).part, solvedFiles(plan).whole].map((name) => join(folder, name));
     // The process was killed between the rename and the manifest: repeat the last steps.
     if (await exists(whole)) {
       await withFile(whole, async () => {});
       await rename(whole, part);
     }
-    return new PartFile(folder, plan, await openRegular(part, 'update'));
+    return new PartFile(folder, plan, await openRegular(part, 'update'), starts);
   }
 
   async present(): Promise<number> {
@@ -280,8 +318,11 @@ class PartFile implements Ends {
 
   async finish(images?: AsyncIterable<Float32Array>): Promise<void> {
     const { count, shape, noise, solved } = this.plan;
-    function* starts() {
-      for (let index = 0; index < count; index++) yield drawStart(index, noise, shape);
+    const from = this.starts;
+    async function* starts() {
+      for (let index = 0; index < count; index++)
+        if (noise.law === 'normal') yield drawStart(index, noise, shape);
+        else if (from) yield await sourceStart(from.source, from.column[index], index, noise);
     }
     if ((solved === 'z0') !== (images !== undefined)) throw new ValueError('images are for pairs whose z0 is solved');
     const { part, whole, other } = solvedFiles(this.plan);

@@ -80,7 +80,7 @@ export async function estimateChain(
     const estimated: StageEstimate[] = [];
     for (const stage of stages)
       if (stage.kind === 'classifier')
-        estimated.push({ name: stage.name, ...(await probeClassifier(config, device, stage.part)) });
+        estimated.push({ name: stage.name, ...(await probeClassifier(stage.config, device, stage)) });
       else estimated.push(stage.kind === 'pairs' ? pairs(stage) : training(stage));
     return [
       ...estimated,

@@ -18,6 +18,7 @@ import { times } from '../machine/timing.ts';
 import { type FlowReport, type ReportProgress, reportFlows } from '../report/index.ts';
 import { generatePairs } from '../sampling/generate_pairs.ts';
 import { openDistance } from '../training/distance.ts';
+import { trainDomains } from '../training/domains.ts';
 import { trainReflow } from '../training/reflow.ts';
 import type { TrainOptions } from '../training/session.ts';
 import { train } from '../training/train.ts';
@@ -95,7 +96,7 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   try {
     await removeLeftovers(
       workdir,
-      /^(chain|report|times)\.json$|^report\.html$|^samples\.png$|^(classifier|reader)\.safetensors$/,
+      /^(chain|report|times)\.json$|^report\.html$|^samples\.png$|^((source_|domains_)?classifier|reader)\.safetensors$/,
     );
     await writeJson(join(workdir, chainFile), config);
     await lookAhead(stages, config, checked);
@@ -182,8 +183,17 @@ async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<
   else if (!existsSync(stage.path)) await chainClassifier(stage, options);
 }
 
-async function chainClassifier({ path, part, config }: ClassifierStage, options: ChainOptions): Promise<void> {
+async function chainClassifier({ path, part, reads, config }: ClassifierStage, options: ChainOptions): Promise<void> {
   const { device, signal, onCompile, onNotice, onProgress } = options;
+  const onStep = ({ step, total }: { step: number; total: number }) =>
+    onProgress?.({ what: 'classifier steps', done: step + 1, total });
+  if (reads === 'domains') {
+    // Of another seed than the one that may weigh the loss.
+    const own = { device, out: path, blended: false, seed: config.seed + 1, signal, onStep, onNotice };
+    const { accuracy } = await trainDomains(config, own);
+    onNotice?.(`the classifier of the domains has ${(100 * accuracy).toFixed(1)} % accuracy on held-out images`);
+    return;
+  }
   const trained = await trainClassifier(config, {
     device,
     out: path,
@@ -191,7 +201,7 @@ async function chainClassifier({ path, part, config }: ClassifierStage, options:
     signal,
     onCompile,
     onNotice,
-    onStep: ({ step, total }) => onProgress?.({ what: 'classifier steps', done: step + 1, total }),
+    onStep,
   });
   const tested = part === 'train' ? 'the held-out images' : 'the training images of the flow, which it has not seen';
   onNotice?.(`the classifier has ${(100 * trained.accuracy).toFixed(1)} % accuracy on ${tested}`);

@@ -1,8 +1,9 @@
 // The stages of a chain as data: each has a folder below the work directory and the configuration that it runs with,
 // the same as for `train` and `reflow` by hand.
 //   classifier.safetensors         with chain.classifier: features for scores, trained on the labels
+//   source_classifier.safetensors  of a domain transfer: the same for the source, and domains_classifier.safetensors for the domains
 //   reader.safetensors             with captions too: a classifier of other images, to read the classes of samples
-//   1_rectified_flow               trained on the data
+//   1_rectified_flow               trained on the data, from noise or from the source
 //   1_rectified_flow_pairs         (z0, z1) of that flow
 //   2_rectified_flow               trained on these pairs; and so on, up to chain.flows
 //   2_rectified_flow_k=1_distill   a generator of chain.distil_steps Euler steps, trained on pairs of the last flow
@@ -12,8 +13,10 @@ import { checkArgument, kinds } from '../../arguments.ts';
 import { readManifest } from '../../data/index.ts';
 import { captionsOf } from '../captions/captions.ts';
 import { requireConfig } from '../config/require.ts';
+import { classNames } from '../config/tables/data.ts';
 import type { Config } from '../config/types.ts';
 import type { ReportedFlow } from '../report/measure.ts';
+import { isTransfer, sourceConfig } from '../source.ts';
 import { snapshotNumber } from '../training/session.ts';
 import { snapshotPath } from '../workdir/workdir.ts';
 
@@ -40,6 +43,8 @@ export interface ClassifierStage {
   path: string;
   /** The images that it is trained on. */
   part: 'train' | 'heldOut';
+  /** What it reads: the classes of the data set or of the source, or the two domains. */
+  reads: 'classes' | 'source' | 'domains';
   config: Config;
 }
 
@@ -57,14 +62,35 @@ export function chainStages(config: Config, workdir: string): ChainStage[] {
       name: 'classifier for scores',
       path: join(workdir, 'classifier.safetensors'),
       part: 'train',
-      config,
+      reads: 'classes',
+      config: withAllClasses(config),
     });
+  if (config.chain.classifier && isTransfer(config))
+    stages.push(
+      {
+        kind: 'classifier',
+        name: 'classifier of the source',
+        path: join(workdir, 'source_classifier.safetensors'),
+        part: 'train',
+        reads: 'source',
+        config: withAllClasses(sourceConfig(config)),
+      },
+      {
+        kind: 'classifier',
+        name: 'classifier of the domains',
+        path: join(workdir, 'domains_classifier.safetensors'),
+        part: 'train',
+        reads: 'domains',
+        config,
+      },
+    );
   if (config.chain.classifier && captionsOf(config))
     stages.push({
       kind: 'classifier',
       name: 'classifier that reads samples',
       path: join(workdir, 'reader.safetensors'),
       part: 'heldOut',
+      reads: 'classes',
       config,
     });
   const first = flowStage('data', '1-rectified flow', join(workdir, '1_rectified_flow'), config);
@@ -88,6 +114,11 @@ export function chainStages(config: Config, workdir: string): ChainStage[] {
   return [...stages, pairs, { ...student, distilledTo: k }];
 }
 
+/** The configuration with images of all classes, which a classifier needs to tell them apart. */
+function withAllClasses(config: Config): Config {
+  return classNames[config.data.dataset] ? { ...config, data: { ...config.data, category: '' } } : config;
+}
+
 /** The stages that end with a flow. */
 export function flowStages(stages: readonly ChainStage[]): FlowStage[] {
   return stages.filter((stage) => stage.kind === 'flow');
@@ -104,10 +135,17 @@ export async function isComplete(stage: ChainStage): Promise<boolean> {
 
 /** The configuration for the report of a chain. */
 export function reportConfig(config: Config, stages: readonly ChainStage[]): Config {
-  const pathOf = (part: ClassifierStage['part']) =>
-    stages.find((stage) => stage.kind === 'classifier' && stage.part === part) as ClassifierStage | undefined;
-  const [scorer, reader] = [pathOf('train'), pathOf('heldOut')];
-  const own = { ...(scorer && { features: `classifier:${scorer.path}` }), ...(reader && { reader: reader.path }) };
+  const stageOf = (part: ClassifierStage['part'], reads: ClassifierStage['reads'] = 'classes') =>
+    stages.find(
+      (stage): stage is ClassifierStage =>
+        stage.kind === 'classifier' && stage.part === part && stage.reads === reads,
+    );
+  const [scorer, reader] = [stageOf('train'), stageOf('heldOut')];
+  const [source, domains] = [stageOf('train', 'source'), stageOf('train', 'domains')];
+  const own = {
+    ...(source && { source_features: `classifier:${source.path}` }),
+    ...(domains && { domains: domains.path }),
+     ...(scorer && { features: `classifier:${scorer.path}` }), ...(reader && { reader: reader.path }) };
   return { ...config, eval: { ...config.eval, ...own } };
 }
 

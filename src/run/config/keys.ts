@@ -19,7 +19,8 @@ export type Reader =
   | 'sample'
   | 'serve'
   | 'stats'
-  | 'train';
+  | 'train'
+  | 'transfer';
 
 /** Commands that train a network. */
 export const training: readonly Reader[] = ['train', 'reflow', 'chain', 'estimate'];

@@ -34,8 +34,8 @@ export function missingKeys(config: Config, task: Task): string[] {
 function requirements(config: Config, task: Task): Requirement[] {
   if (task === 'evaluate samples') return [];
   if (task !== 'reflow') return dataRequirements(config);
-  const data = config.reflow.reflow_type === 'generate_data_from_z1' ? dataRequirements(config) : [];
-  return [...reflowRequirements(config.reflow), ...data];
+  const data = config.reflow.reflow_type === 'generate_data_from_z1' ? targetRequirements(config) : [];
+  return [...reflowRequirements(config.reflow), ...data, ...sourceRequirements(config)];
 }
 
 /** What data.root_path names, for sets that need it. */
@@ -45,11 +45,24 @@ const dataFolders: Record<Config['data']['dataset'], string | undefined> = {
   LSUN: 'the folder of <category>_train_lmdb and <category>_val_lmdb',
   'CelebA-HQ-Pytorch': 'the folder of 0.jpg, 1.jpg, ...',
   'AFHQ-CAT-Pytorch': 'the folder that contains cat/',
+  AFHQ: 'the folder that contains train/ and val/ or test/',
+  METFACES: 'the folder that contains images/',
+  CELEBA: 'the folder that contains img_align_celeba/',
   FOLDER: 'a folder of images',
   MNIST: 'the folder of the IDX files (train-images-idx3-ubyte ...)',
 };
 
-function dataRequirements({ data, training }: Config): Requirement[] {
+function dataRequirements(config: Config): Requirement[] {
+  return [...targetRequirements(config), ...sourceRequirements(config)];
+}
+
+function sourceRequirements({ sampling, source }: Config): Requirement[] {
+  const what = dataFolders[source.dataset];
+  if (!what || sampling.init_type !== 'data') return [];
+  return [{ flag: '--config.source.root_path DIR', what, missing: !userPath(source.root_path) }];
+}
+
+function targetRequirements({ data, training }: Config): Requirement[] {
   const what = dataFolders[data.dataset];
   if (!what) return [];
   const official = /pytorch/i.test(data.dataset);

@@ -11,6 +11,7 @@ import { modelTable } from './tables/model.ts';
 import { optimTable } from './tables/optim.ts';
 import { reflowTable } from './tables/reflow.ts';
 import { samplingTable } from './tables/sampling.ts';
+import { sourceTable } from './tables/source.ts';
 import { trainingTable } from './tables/training.ts';
 import type { Config } from './types.ts';
 import { textLike, whole } from './values.ts';
@@ -18,7 +19,7 @@ import { textLike, whole } from './values.ts';
 export type { Config, ConfigFile, ConfigOverrides, KeyPath } from './types.ts';
 
 /** Commands that compute on a device. */
-const computing: readonly Reader[] = [...training, 'eval', 'sample', 'serve', 'report', 'stats', 'classifier'];
+const computing: readonly Reader[] = [...training, 'eval', 'sample', 'serve', 'report', 'stats', 'classifier', 'transfer'];
 const seeded = computing.filter((reader) => reader !== 'stats');
 
 export const configSchema = table('A configuration.', [], {
@@ -43,6 +44,7 @@ export const configSchema = table('A configuration.', [], {
     { ours: true, also: computing },
   ),
   data: dataTable,
+  source: sourceTable,
   model: modelTable,
   optim: optimTable,
   training: trainingTable,
@@ -86,7 +88,27 @@ export function disagreements(config: Config): string[] {
     );
   if (reflow.real_data_ratio > 0 && reflow.reflow_type === 'train_online_reflow')
     faults.push(`reflow.real_data_ratio: expected 0 for train_online_reflow; got ${reflow.real_data_ratio}`);
-  return [...faults, ...captionDisagreements(config)];
+  return [...faults, ...captionDisagreements(config), ...transferDisagreements(config)];
+}
+
+/** What a flow from images does not have, because they have no density and are not noise. */
+function transferDisagreements({ model, sampling, training, eval: evaluated }: Config): string[] {
+  if (sampling.init_type !== 'data')
+    return training.feature_weight > 0
+      ? [
+          `training.feature_weight: expected 0 with sampling.init_type ${sampling.init_type}, which has one domain; got ${training.feature_weight}`,
+        ]
+      : [];
+  const words = 'with sampling.init_type data';
+  const faults: string[] = [];
+  if (model.name === 'unet2d_condition') faults.push(`model.name: expected another one ${words}; got ${model.name}`);
+  if (sampling.sigma_variance > 0)
+    faults.push(
+      `sampling.sigma_variance: expected 0 ${words}, since the stochastic sampler needs starts from noise; got ${sampling.sigma_variance}`,
+    );
+  if (evaluated.enable_bpd)
+    faults.push(`eval.enable_bpd: expected false ${words}, since images have no density as noise has; got true`);
+  return faults;
 }
 
 /** What a network that takes captions needs, and what it does not have. */

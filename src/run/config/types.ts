@@ -22,14 +22,39 @@ export type Config = {
   /** The images that a flow is trained on and compared with. */
   data: {
     /**
-     * The data set. DIGITS is in the package, CIFAR10 is downloaded if data.root_path is empty, FOLDER is any folder of
-     * images; FOLDER, MNIST and DIGITS are not in the official code. Default: CIFAR10.
+     * The data set. DIGITS is in the package, CIFAR10 is downloaded if data.root_path is empty, AFHQ, METFACES and
+     * CELEBA are folders as they are published, FOLDER is any folder of images. Names in capitals, except CIFAR10 and
+     * LSUN, are not in the official code. Default: CIFAR10.
      */
-    dataset: 'CIFAR10' | 'LSUN' | 'CelebA-HQ-Pytorch' | 'AFHQ-CAT-Pytorch' | 'FOLDER' | 'MNIST' | 'DIGITS';
+    dataset:
+      | 'CIFAR10'
+      | 'LSUN'
+      | 'CelebA-HQ-Pytorch'
+      | 'AFHQ-CAT-Pytorch'
+      | 'AFHQ'
+      | 'METFACES'
+      | 'CELEBA'
+      | 'FOLDER'
+      | 'MNIST'
+      | 'DIGITS';
     /** Folder of the files of the data set; empty if the set is in the package or is downloaded. Default: ''. */
     root_path: string;
-    /** Category of LSUN: bedroom, church_outdoor and so on. Default: ''. Has an effect only if data.dataset is LSUN. */
+    /**
+     * Category of LSUN (bedroom, church_outdoor and so on) or AFHQ (cat, dog or wild). Of a data set with classes, the
+     * classes to use: names or numbers such as cat or 3,5; empty for all. Default: ''. Has an effect only if
+     * data.dataset is LSUN, AFHQ or a data set with classes.
+     */
     category: string;
+    /**
+     * Which images of DIGITS: all, digits 1 to 898 of the file or digits 899 to 1797. Each half has its own held-out
+     * part. Default: whole. Has an effect only if data.dataset is DIGITS. Not in the official code.
+     */
+    half: 'whole' | 'first' | 'second';
+    /**
+     * What is done to each image as it is read: bold is a grey dilation by 2 x 2 pixels, inverted is 255 minus each
+     * pixel, rotated is a quarter turn counterclockwise. Default: none. Not in the official code.
+     */
+    change: 'none' | 'bold' | 'inverted' | 'rotated';
     /**
      * Height and width of the images. Image files are scaled and cropped to it; other data sets must have this size.
      * Expected: a whole number from 1 to 16384 (pixels). Default: 32.
@@ -58,6 +83,52 @@ export type Config = {
      * false.
      */
     uniform_dequantization: boolean;
+  };
+  /**
+   * The images that paths start from, if they do not start from noise: a domain transfer. They get the size, the
+   * channels and the EXIF rotation of `data`.
+   */
+  source: {
+    /**
+     * The data set, as data.dataset. Default: CIFAR10. Has an effect only if sampling.init_type is data. Not in the
+     * official code.
+     */
+    dataset:
+      | 'CIFAR10'
+      | 'LSUN'
+      | 'CelebA-HQ-Pytorch'
+      | 'AFHQ-CAT-Pytorch'
+      | 'AFHQ'
+      | 'METFACES'
+      | 'CELEBA'
+      | 'FOLDER'
+      | 'MNIST'
+      | 'DIGITS';
+    /**
+     * Folder of its files, as data.root_path. Default: ''. Has an effect only if sampling.init_type is data. Not in the
+     * official code.
+     */
+    root_path: string;
+    /**
+     * Its category or classes, as data.category. Default: ''. Has an effect only if source.dataset is a data set with
+     * classes or categories. Not in the official code.
+     */
+    category: string;
+    /**
+     * Which half of it, as data.half. Default: whole. Has an effect only if source.dataset is DIGITS. Not in the
+     * official code.
+     */
+    half: 'whole' | 'first' | 'second';
+    /**
+     * What is done to its images, as data.change. Default: none. Has an effect only if sampling.init_type is data. Not
+     * in the official code.
+     */
+    change: 'none' | 'bold' | 'inverted' | 'rotated';
+    /**
+     * Whether training mirrors each of its images with probability 1/2, independently of data.random_flip. Default:
+     * true. Has an effect only if sampling.init_type is data. Not in the official code.
+     */
+    random_flip: boolean;
   };
   /** The network: a DDPM++ or NCSN++ of Score SDE (Song et al., 2021), or one that takes a text. */
   model: {
@@ -367,6 +438,18 @@ export type Config = {
      */
     time_steepness: number;
     /**
+     * In a domain transfer, the weight w of the loss in features of a classifier of the two domains: w |J (x_1 - x_0 -
+     * v)|^2 / K + (1 - w) |x_1 - x_0 - v|^2 / D. Applies to `train`; 0 for the plain loss. Expected: a number from 0 to
+     * 1. Default: 0. Has an effect only if sampling.init_type is data. Not in the official code. Source: Flow Straight
+     * and Fast (Liu, Gong, Liu 2023), section 5.3.
+     */
+    feature_weight: number;
+    /**
+     * File of that classifier; if empty, it is trained first, into domains.safetensors of the run. Default: ''. Has an
+     * effect only if training.feature_weight is above 0. Not in the official code.
+     */
+    feature_network: string;
+    /**
      * Share of the captions that are left empty, in training and in pairs, so that guidance has a flow without a
      * caption to start from. Expected: a number from 0 to 1. Default: 0.1. Has an effect only if model.name is
      * unet2d_condition. Not in the official code. Source: classifier-free guidance (Ho, Salimans, 2021).
@@ -454,13 +537,23 @@ export type Config = {
   sampling: {
     /** The method; there is one. Default: rectified_flow. */
     method: 'rectified_flow';
-    /** The distribution pi_0 that paths start from; there is one. Default: gaussian. */
-    init_type: 'gaussian';
+    /**
+     * The distribution pi_0 that paths start from: noise, or the images of source.*, which makes the flow a domain
+     * transfer. The official code has gaussian. Default: gaussian.
+     */
+    init_type: 'gaussian' | 'data';
     /**
      * Standard deviation of the noise that paths start from, pi_0. Expected: a number above 0, at most 1e+30. Default:
-     * 1.
+     * 1. Has an effect only if sampling.init_type is gaussian.
      */
     init_noise_scale: number;
+    /**
+     * Deviation of the noise that is added to the images of source.*, in the range that the network sees: a few images
+     * have no density, so without it paths from images that are close to each other may go anywhere. Expected: a number
+     * from 0 to 1e+30. Default: 0. Has an effect only if sampling.init_type is data. Not in the official code. Source:
+     * Flow Straight and Fast (Liu, Gong, Liu 2023), section 2.2.
+     */
+    smooth_source: number;
     /**
      * The ODE solver: rk45 chooses its steps by sampling.ode_tol, the others take sampling.sample_N equal steps. The
      * official code has euler and rk45. Default: rk45.

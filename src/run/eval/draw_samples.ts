@@ -17,6 +17,7 @@ import type { FlowNetwork } from '../arguments.ts';
 import type { Config } from '../config/types.ts';
 import { pixels } from '../data.ts';
 import { sampleModel } from '../sampling/sample.ts';
+import { isTransfer } from '../source.ts';
 import { lockFolder } from '../workdir/lock.ts';
 
 const COLUMNS = 10;
@@ -85,6 +86,8 @@ interface Run {
   sha256: string;
   batch_size: number;
   sampling: Config['sampling'];
+  /** Of a transfer only. */
+  source?: Config['source'];
   seed: number;
   /** Network evaluations per sample of each batch, in order. */
   nfe: number[];
@@ -113,6 +116,7 @@ async function drawInto(
   const { num_samples: count, batch_size } = config.eval;
   const { sampling, seed } = config;
   const run: Run = {
+    ...(isTransfer(config) && { source: config.source }),
     checkpoint,
     sha256: await sha256OfFile(checkpoint),
     batch_size,

@@ -1,4 +1,4 @@
-// Straightness of a flow's paths (src/flow/straightness.ts), starting from the noise that samples start from.
+// Straightness of a flow's paths (src/flow/straightness.ts), starting where samples start.
 import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import type { Device } from '../../device/device.ts';
 import { networkVelocity, replayable, straightness } from '../../flow/index.ts';
@@ -8,6 +8,7 @@ import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { microBatchFor } from '../sampling/memory.ts';
+import { isTransfer, loadSource, startsFrom } from '../source.ts';
 
 /** Euler steps along each path. */
 export const PATH_STEPS = 100;
@@ -62,18 +63,19 @@ export async function evaluateStraightness(
   const shape = imageShape(config);
   const batch = Math.min(batch_size, samples);
   const microBatch = microBatchFor(networkVelocity(model.eval()), shape, { batch, budget, device });
+  using source = isTransfer(config) ? await loadSource(config, 'heldOut') : undefined;
   const perStep = new Array<number>(steps).fill(0);
   for (let first = 0; first < samples; first += batch) {
     const count = Math.min(batch, samples - first);
     // Which caption a path has depends on its number, so a network with captions takes whole batches.
     using sampled = sampledVelocity(model, config, { first, count, microBatch });
     const velocity = replayable(sampled);
+    const latents = source && (await startsFrom(source, config, { first, num: count }));
     const part = {
       shape,
       count,
-      first,
       seed: config.seed,
-      noiseScale,
+      ...(latents ? { latents } : { first, noiseScale }),
       microBatch: isCaptioned(model) ? count : microBatch,
       steps,
       device,

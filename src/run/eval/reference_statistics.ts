@@ -63,7 +63,9 @@ export async function dataStatistics(
   checkArgument('dataStatistics', 'network', network, networkKind);
   const checked = checkOptions('dataStatistics', options, optionKinds, ['device']);
   const named = userPath(config.eval.statistics);
-  const official = network.key === 'inception' ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
+  const { dataset, category, half, change } = config.data;
+  const whole = half === 'whole' && change === 'none' && (category === '' || dataset === 'LSUN');
+  const official = network.key === 'inception' && whole ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
   const own = statisticsPath(config, network);
   const path = named ?? [official, own].find((candidate) => candidate !== undefined && existsSync(candidate));
   if (path === undefined) await buildStatistics(config, network, own, checked);
@@ -137,10 +139,18 @@ export function statisticsPath(config: Config, network: Pick<FeatureNetwork, 'ke
     num_channels: channels,
     root_path: root,
     exif_orientation,
+    half,
+    change,
   } = config.data;
   const images = config.eval.max_images ? `-${config.eval.max_images}` : '';
   const folder = known.includes(dataset) ? '' : `${hash('sha256', resolve(root)).slice(0, 12)}-${channels}`;
   const upright = exif_orientation && hasEncodedImages(config.data) ? 'upright' : '';
-  const parts = [dataset, category, folder, size, upright, 'train', network.key].filter((part) => part !== '');
+  const parts = [
+    dataset,
+    category.replaceAll(/[^\w]+/g, '_'),
+    half === 'whole' ? '' : half,
+    change === 'none' ? '' : change,
+    ...[folder, size, upright, 'train', network.key],
+  ].filter((part) => part !== '');
   return join(userDataFolder(), 'statistics', `${parts.join('-').toLowerCase()}${images}.npz`);
 }

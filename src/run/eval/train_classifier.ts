@@ -23,6 +23,7 @@ import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
+import { DOMAIN_STEPS } from '../training/domains.ts';
 import { provenance } from '../machine/provenance.ts';
 import { type TimeEstimate, timeAsyncCalls, times, total } from '../machine/timing.ts';
 
@@ -152,11 +153,14 @@ function stepsFor(images: number, part: 'train' | 'heldOut'): number {
 export async function probeClassifier(
   config: Config,
   device: Device,
-  part: 'train' | 'heldOut' = 'train',
+  { part = 'train', reads }: { part?: 'train' | 'heldOut'; reads?: 'classes' | 'source' | 'domains' } = {},
 ): Promise<TimeEstimate & { memory: number; disk: number }> {
-  requireLabels(config);
-  const counts = labelled[config.data.dataset] as Record<typeof part, number>;
-  const steps = stepsFor(counts[part], part);
+  const domains = reads === 'domains';
+  if (!domains) requireLabels(config);
+  const whole = labelled[config.data.dataset] ?? { train: 0, heldOut: 0 };
+  const share = config.data.half === 'whole' ? 1 : 1 / 2;
+  const counts = { train: share * whole.train, heldOut: share * whole.heldOut };
+  const steps = domains ? DOMAIN_STEPS : stepsFor(counts[part], part);
   const blank = (count: number) => {
     const shape = [count, ...imageShape(config)];
     return memoryDataset('blank images', new Uint8Array(sizeOf(shape)), shape, new Int32Array(count));

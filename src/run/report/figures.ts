@@ -1,5 +1,6 @@
 // The contents of report.json, and how numbers are written in a report.
 import { describeDuration, megabytes } from '../machine/resources.ts';
+import type { TransferFigures } from './transfer.ts';
 
 /** The contents of report.json. */
 export interface ReportFigures {
@@ -19,6 +20,8 @@ export interface ReportFigures {
   captions?: readonly string[];
   /** The classifier of eval.reader: its accuracy on real images that it was not trained on, 0 to 1. */
   reader?: { accuracy: number };
+  /** Of a domain transfer, its flows in both directions; a distilled one is left out. */
+  transfers?: TransferFigures[];
   /** Flows that have a snapshot. */
   stages: StageFigures[];
 }

@@ -29,6 +29,7 @@ import { distanceOf, openScoreReference, type ScoreReference } from '../eval/sco
 import { provenance } from '../machine/provenance.ts';
 import { describeEstimate, times } from '../machine/timing.ts';
 import { probeEvaluation } from '../training/probe.ts';
+import { isTransfer } from '../source.ts';
 import { readLog } from '../workdir/log.ts';
 import { stageCosts } from './costs.ts';
 import type { ReportFigures, StageFigures } from './figures.ts';
@@ -45,6 +46,8 @@ import { type FlowSamples, fewestSteps, SamplesProgress, samplesPicture } from '
 import { type FlowResult, reportPage } from './page.ts';
 import { strip, stripImages } from './pictures.ts';
 import { type ReportedRun, repeatSection } from './repeat.ts';
+import { measureTransfers } from './transfer.ts';
+import { transferSection } from './transfer_page.ts';
 
 export type { ReportFigures, StageFigures } from './figures.ts';
 export type { ReportedFlow } from './measure.ts';
@@ -148,6 +151,14 @@ export async function reportFlows(
   const ready = results.filter(({ flow, log }) => existsSync(flow.checkpoint) || log.length === 0);
   const { samples, features, heldOut, reader } =
     ready.length > 0 ? await measureAll(ready, config, checked) : { samples: 0 };
+  const transfers =
+    ready.length > 0 && isTransfer(config)
+      ? await measureTransfers(
+          ready.map(({ flow }) => flow).filter(({ distilledTo }) => distilledTo === undefined),
+          config,
+          { device, shown: stripImages(config), signal: checked.signal, onNotice },
+        )
+      : [];
   const figures: ReportFigures = {
     ...provenance(),
     created: new Date().toISOString(),
@@ -159,6 +170,7 @@ export async function reportFlows(
     heldOut,
     captions: captionsOf(config)?.table.slice(1),
     reader,
+    ...(transfers.length > 0 && { transfers: transfers.map((one) => one.figures) }),
     stages: ready.map(({ measured }) => figuresOf(measured as MeasuredFlow)),
   };
   const html = reportPage({
@@ -166,6 +178,7 @@ export async function reportFlows(
     figures,
     config,
     real: ready.length > 0 ? await realImages(config, onNotice) : undefined,
+    transfer: await transferSection(transfers, config),
     stages: await stageCosts(results, run?.stages ?? []),
     price,
     repeat: run && (await repeatSection(run, workdir)),

@@ -19,6 +19,7 @@ import { drawSamples } from '../eval/draw_samples.ts';
 import { evaluateStraightness, PATH_STEPS } from '../eval/evaluate_straightness.ts';
 import { FeatureCollector, type FeatureNetwork } from '../eval/feature_network.ts';
 import { distanceOf, type ScoreReference } from '../eval/score_reference.ts';
+import { isTransfer, startImages } from '../source.ts';
 import { assumedNfe } from '../training/plan.ts';
 import { plural } from './figures.ts';
 import type { Picture } from './html.ts';
@@ -126,7 +127,9 @@ export async function measureFlow(flow: ReportedFlow, report: Config, options: M
   const common = {
     shape,
     seed: config.seed,
-    noiseScale: config.sampling.init_noise_scale,
+    ...(isTransfer(config)
+      ? { latents: await startImages(config, { num: PATHS }) }
+      : { noiseScale: config.sampling.init_noise_scale }),
     device,
     signal: options.signal,
   };

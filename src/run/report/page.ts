@@ -3,6 +3,7 @@
 import { arch, cpus, platform } from 'node:os';
 import type { Config } from '../config/types.ts';
 import { type Drawing, inlineSvg } from '../plot/index.ts';
+import { isTransfer } from '../source.ts';
 import type { LoggedStep } from '../workdir/log.ts';
 import { count, duration, figuresText, mean, percent, plural, type ReportFigures, size } from './figures.ts';
 import {
@@ -33,6 +34,7 @@ import {
   explainReading,
   highlights,
   introduction,
+  startWords,
   timeTile,
   titleOf,
 } from './words.ts';
@@ -56,6 +58,8 @@ export interface ReportPage {
   config: Config;
   /** Real images that no network was trained on, if the data set is at hand. */
   real?: Picture;
+  /** The section of a domain transfer. */
+  transfer: Section;
   stages: readonly StageCost[];
   /** Price of an hour of the machine. */
   price?: number;
@@ -78,8 +82,9 @@ export function reportPage(report: ReportPage): string {
     ],
     sections: [
       section('Samples', ...samplesOf(measured, report)),
+      report.transfer,
       section('Quality and speed', ...qualityOf(measured, figures)),
-      section('Paths', ...pathsOf(measured)),
+      section('Paths', ...pathsOf(measured, config)),
       section('Training', ...trainingOf(results)),
       section('Time and cost', ...costsOf(report)),
       ...(report.repeat ? [report.repeat] : []),
@@ -106,7 +111,7 @@ function progressNotes(results: readonly FlowResult[], stages: readonly Reported
   return notes;
 }
 
-function samplesOf(flows: readonly MeasuredFlow[], { figures, real }: ReportPage): string[] {
+function samplesOf(flows: readonly MeasuredFlow[], { figures, real, config }: ReportPage): string[] {
   if (flows.length === 0) return [];
   const metric = figures.features === 'inception' ? 'FID' : 'distance';
   const detail = ({ sampler, nfe, distance, read }: SampledRow) =>
@@ -131,9 +136,9 @@ function samplesOf(flows: readonly MeasuredFlow[], { figures, real }: ReportPage
   return [
     paragraph(
       (strips > 1
-        ? 'Images in the same place come from the same noise, which no network was trained on, so they can be compared ' +
+        ? `Images in the same place come from the same ${startWords(config)}, which no network was trained on, so they can be compared ` +
           'from row to row.'
-        : 'Each image starts from noise that the network was not trained on.') +
+        : `Each image starts from ${isTransfer(config) ? 'a held-out image of the source' : 'noise'} that the network was not trained on.`) +
         ' Click a picture to enlarge it; arrow keys turn to the next.',
     ),
     ...(figures.captions ? [paragraph(captionWords(figures.captions))] : []),
@@ -220,12 +225,12 @@ function qualityOf(flows: readonly MeasuredFlow[], figures: ReportFigures): stri
   ];
 }
 
-function pathsOf(flows: readonly MeasuredFlow[]): string[] {
+function pathsOf(flows: readonly MeasuredFlow[], config: Config): string[] {
   const shown = flows.filter(({ flow }) => flow.distilledTo === undefined);
   if (shown.length === 0) return [];
   return [
     paragraph(
-      'From noise at the left (t = 0) to an image at the right (t = 1). Each path has two rows: where it is at that time, ' +
+      `From ${isTransfer(config) ? 'an image of the source' : 'noise'} at the left (t = 0) to an image at the right (t = 1). Each path has two rows: where it is at that time, ` +
         'and below it where a straight line from there would end, Z_t + (1 - t) v(Z_t, t). If a path is straight, its lower ' +
         'row is the same image everywhere.',
     ),
@@ -241,7 +246,7 @@ function trainingOf(results: readonly FlowResult[]): string[] {
     paragraph(
       (results.some(({ flow }) => flow.source === 'data')
         ? 'The loss is the squared error of the velocity, the mean over dimensions. Learned from the data set, it does not ' +
-          'fall to 0, because paths from noise to different images cross. '
+          'fall to 0, because paths to different images cross. '
         : 'Lower is better. ') +
         (results.length > 1
           ? 'Losses of different flows are not comparable: each learns from pairs of its own. '
@@ -306,6 +311,7 @@ function provenanceTable(figures: ReportFigures, config: Config, flows: readonly
       ['Machine', machine()],
       ['Device', device],
       ['Data set', config.data.dataset],
+      ...(isTransfer(config) ? [['Source', config.source.dataset]] : []),
       ['Seed of the training', String(config.seed)],
       ['Seed of the samples', String(seed)],
       ...flows.map(({ flow }) => [`Snapshot, ${flow.name}`, flow.checkpoint]),

@@ -6,6 +6,7 @@ import { captionsOf } from '../captions/captions.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { pixels } from '../data.ts';
+import { isTransfer } from '../source.ts';
 import { NARROW, type Picture } from './html.ts';
 
 const PADDING = 1;
@@ -68,7 +69,7 @@ export async function pathsPicture(
     shown: 2 * paths * columns,
     columns,
     scale: Math.max(1, Math.floor(NARROW / natural)),
-    description: `${paths} paths of the ${name} from noise at the left to an image at the right, with two rows each`,
+    description: `${paths} paths of the ${name} from ${isTransfer(config) ? 'an image of the source' : 'noise'} at the left to an image at the right, with two rows each`,
   });
 }
 

@@ -1,5 +1,6 @@
 // What a report says of a run, in words that fit its kind: title, introduction and the numbers that sum it up.
 import type { Config } from '../config/types.ts';
+import { isTransfer } from '../source.ts';
 import { count, duration, figuresText, percent, plural, type ReportFigures } from './figures.ts';
 import type { MeasuredFlow, ReportedFlow } from './measure.ts';
 import { samplerName } from './measure.ts';
@@ -11,18 +12,43 @@ const subjects: Record<Config['data']['dataset'], string> = {
   MNIST: 'MNIST digits',
   'CelebA-HQ-Pytorch': 'CelebA-HQ faces',
   'AFHQ-CAT-Pytorch': 'AFHQ cats',
+  AFHQ: 'AFHQ animals',
+  METFACES: 'MetFaces',
+  CELEBA: 'CelebA faces',
   LSUN: 'LSUN pictures',
   FOLDER: 'images of a folder',
 };
 
-export function titleOf({ data }: Config): string {
+/** Where paths start, after "the same". */
+export function startWords(config: Config): string {
+  return isTransfer(config) ? 'held-out image of the source' : 'noise';
+}
+
+/** A domain in words: "bold handwritten digits, second half". */
+function domainWords({ dataset, category, half, change }: Config['source'] | Config['data']): string {
+  return [
+    `${change === 'none' ? '' : `${change} `}${subjects[dataset]}${category === '' ? '' : ` (${category})`}`,
+    ...(half === 'whole' ? [] : [`${half} half`]),
+  ].join(', ');
+}
+
+export function titleOf(config: Config): string {
+  const { data, source } = config;
+  if (isTransfer(config)) return `Rectified flow: ${domainWords(source)} to ${domainWords(data)}`;
   return `Rectified flow: ${subjects[data.dataset]} from noise`;
 }
 
-export function introduction(flows: readonly ReportedFlow[], parameters: number | undefined, { data }: Config): string {
+export function introduction(flows: readonly ReportedFlow[], parameters: number | undefined, config: Config): string {
+  const { data } = config;
   const size = parameters === undefined ? '' : ` with ${count(parameters)} parameters`;
   const networks =
     flows.length === 1 ? `A neural network${size} learned` : `${flows.length} neural networks${size} each learned`;
+  if (isTransfer(config))
+    return (
+      `${networks} to turn ${data.image_size}x${data.image_size} images of one data set, the source, into images like those of ` +
+      'another, the target, without any pairs to learn from. An image moves along a path, in steps. Each step costs one evaluation of the ' +
+      'network, so a flow that needs fewer steps is faster. The same paths lead back.'
+    );
   return (
     `${networks} to turn random noise into ${data.image_size}x${data.image_size} images like those of a data set. ` +
     'An image starts as noise and moves along a path, in steps. Each step costs one evaluation of the network, so a ' +
@@ -31,15 +57,21 @@ export function introduction(flows: readonly ReportedFlow[], parameters: number 
 }
 
 /** What each flow is. */
-export function describeFlow({ name, source, distilledTo }: ReportedFlow): readonly [term: string, text: string] {
+export function describeFlow({ name, source, distilledTo, config }: ReportedFlow): readonly [term: string, text: string] {
+  const transfers = isTransfer(config);
   if (distilledTo !== undefined)
     return [name, `learned to reach the end of a flow's path in ${plural(distilledTo, 'step')} (distillation).`];
   if (source === 'pairs')
     return [
       name,
-      'learned from pairs of noise and image that another flow connects (reflow), which straightens paths.',
+      `learned from pairs of ${transfers ? 'images' : 'noise and image'} that another flow connects (reflow), which straightens paths.`,
     ];
-  return [name, 'learned from the images of the data set, each paired with random noise.'];
+  return [
+    name,
+    transfers
+      ? 'learned from the images of both data sets, paired at random.'
+      : 'learned from the images of the data set, each paired with random noise.',
+  ];
 }
 
 /** Which captions the images of a strip have. */

@@ -7,6 +7,7 @@ import { requireConfig } from '../config/require.ts';
 import { pairShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { loadDataset } from '../data.ts';
+import { openPairSource } from './pair_source.ts';
 
 /** Number of images of the data set that z1 is compared with. */
 const COMPARED = 10_000;
@@ -42,8 +43,11 @@ export async function examinePairs(root: string, options: ExaminePairsOptions = 
   const { config, data, onNotice, ...rest } = checkOptions('examinePairs', options, optionKinds);
   if (config) requireConfig('examinePairs', config);
   if (!config) return checkPairs(root, rest);
-  return checkPairs(root, {
+  using source = await openPairSource(config, onNotice);
+  // Awaited here, so that the source stays open.
+  return await checkPairs(root, {
     ...rest,
+    source: source && { dataset: source.dataset, centered: source.centered, sha256: source.sha256 },
     shape: pairShape(config),
     planned: config.reflow.total_number_of_samples,
     noiseScale: config.sampling.init_noise_scale,

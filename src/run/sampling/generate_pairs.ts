@@ -1,5 +1,5 @@
 // `reflow` with generate_data_from_z0 writes pairs (z0, z1) to {data_root}/{seed}: noise, and where the EMA of the flow
-// takes it. With generate_data_from_z1, z1 are images of the data set and z0 is where the reverse ODE takes them. An
+// takes it; for a domain transfer, images of the source take the place of noise. With generate_data_from_z1, z1 are images of the data set and z0 is where the reverse ODE takes them. An
 // interrupted run, even a killed one, resumes after its last batch. Runs with different seeds can run at the same time.
 import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
@@ -10,6 +10,7 @@ import {
   pairCondition,
   quantisedRange,
   readManifest,
+  type SourceLaw,
   sequentialBatch,
 } from '../../data/index.ts';
 import { meanNfe } from '../../data/pairs/manifest.ts';
@@ -34,6 +35,7 @@ import { loadDataset } from '../data.ts';
 import { packageVersion } from '../machine/provenance.ts';
 import { freeBytes, megabytes } from '../machine/resources.ts';
 import { lockFolder } from '../workdir/lock.ts';
+import { openPairSource, pairStarts, startsOfPairs } from './pair_source.ts';
 import { encodeModel, sampleModel } from './sample.ts';
 
 export interface GenerateOptions {
@@ -88,7 +90,9 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   const { seed, reflow } = config;
   const captions = captionsOf(config);
   const column = captions && (await conditionsOf(captions, config, onNotice));
-  const plan = await pairPlan(config, device, column && { captions, column });
+  using source = config.reflow.reflow_type === 'generate_data_from_z1' ? undefined : await openPairSource(config, onNotice);
+  const from = source && pairStarts(config, source);
+  const plan = await pairPlan(config, device, column && { captions, column }, from?.law);
   if (complete === 'keep') {
     const folder = join(reflow.data_root, String(seed));
     const there = await readManifest(folder);
@@ -109,7 +113,7 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   const unlock = await lockFolder(folder, { way: 'give another --config.seed', signal, notice: onNotice });
   let writer: PairWriter | undefined;
   try {
-    writer = await PairWriter.open(folder, plan, (begun) => checkSame(folder, begun, plan, onNotice), column);
+    writer = await PairWriter.open(folder, plan, (begun) => checkSame(folder, begun, plan, onNotice), column, from?.starts);
     const { count, batch } = plan;
     const needed = pairBytes(config) * (1 - writer.done / Math.ceil(count / batch));
     const free = await freeBytes(folder);
@@ -121,7 +125,11 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
       const request = { num, first, device, signal, prompts: own };
       const { values, nfe } = images
         ? await invertImages(model, config, images, request)
-        : await solvePairs(model, config, { ...request, seed });
+        : await solvePairs(model, config, {
+            ...request,
+            seed,
+            ...(from && { latents: await startsOfPairs(from.starts, from.law, config, request) }),
+          });
       await writer.write(values, nfe);
       onProgress?.(first + num, count);
     }
@@ -143,8 +151,12 @@ async function conditionsOf(captions: Captions, config: Config, notice: (text: s
 
 type Request = { num: number; first: number; device: Device; signal?: AbortSignal; prompts?: readonly string[] };
 
-/** Solves from noise to z1. */
-async function solvePairs(model: FlowNetwork, config: Config, request: Request & { seed: number }) {
+/** Solves from noise, or from latents, to z1. */
+async function solvePairs(
+  model: FlowNetwork,
+  config: Config,
+  request: Request & { seed: number; latents?: Float32Array },
+) {
   // The index of a pair is that of its noise, so no sample may be left out.
   const { images: values, nfe } = await sampleModel(model, config, { ...request, notFinite: 'refuse' });
   return { values, nfe };
@@ -165,10 +177,10 @@ async function* ends(dataset: ImageDataset, { data }: Config, { count, batch }: 
 }
 
 /** Bytes on disk that the pairs of a configuration need. */
-export function pairBytes({ data, model, reflow }: Config): number {
+export function pairBytes({ data, model, reflow, sampling }: Config): number {
   const { total_number_of_samples: pairs } = reflow;
   const numbers = data.num_channels * data.image_size ** 2 * pairs;
-  const column = model.name === 'unet2d_condition' ? 4 * pairs : 0;
+  const column = model.name === 'unet2d_condition' || sampling.init_type === 'data' ? 4 * pairs : 0;
   return column + numbers * (reflow.pair_format === 'official' ? 8 : reflow.pair_dtype === 'f32' ? 4 : 2);
 }
 
@@ -176,6 +188,7 @@ async function pairPlan(
   config: Config,
   device: Device,
   conditions: { captions: Captions; column: Int32Array } | undefined,
+  law: SourceLaw | undefined,
 ): Promise<PairPlan> {
   const { seed, data, training, sampling, reflow } = config;
   return {
@@ -188,7 +201,7 @@ async function pairPlan(
     shape: pairShape(config),
     count: reflow.total_number_of_samples,
     batch: training.batch_size,
-    noise: { law: 'normal', seed, stream: streams.samples, scale: sampling.init_noise_scale },
+    noise: law ?? { law: 'normal', seed, stream: streams.samples, scale: sampling.init_noise_scale },
     ...(conditions && { condition: pairCondition('text', conditions.captions.table, conditions.column) }),
     teacher: await sha256OfFile(findCheckpoint(reflow.last_flow_ckpt)),
     sampler: {
@@ -221,7 +234,10 @@ const keyOf: Record<string, string> = {
   'condition.sha256': 'training.caption_dropout',
   'sampler.guidance': 'sampling.guidance',
   'noise.seed': 'seed',
-  'noise.scale': 'sampling.init_noise_scale',
+  'noise.law': 'sampling.init_type',
+  'noise.scale': 'sampling.init_noise_scale or smooth_source',
+  'noise.source': 'SHA-256 of the images of source.*',
+  'noise.sha256': 'SHA-256 of the order of these images',
   'sampler.name': 'sampling.use_ode_sampler',
   'sampler.tolerance': 'sampling.ode_tol',
   'sampler.steps': 'sampling.sample_N',

@@ -13,6 +13,7 @@ import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import { machineMemory, megabytes } from '../machine/resources.ts';
+import { isTransfer, startImages } from '../source.ts';
 import { microBatchFor } from './memory.ts';
 
 export interface SampleRequest
@@ -36,7 +37,7 @@ export interface SampleRequest
   /** Default: that of the configuration, as for steps, tolerance and seed. */
   solver?: SampleOptions['solver'];
   seed?: number;
-  /** Start points [num, H, W, C] in place of noise of `seed`. */
+  /** Start points [num, H, W, C] in place of noise of `seed`, or of a transfer's held-out images of the source. */
   latents?: Float32Array;
   /**
    * For a network with captions: the texts of the images, which are repeated in turn if there are fewer than images. Default:
@@ -158,8 +159,14 @@ export async function sampleModel(model: FlowNetwork, config: Config, request: S
   checkArgument('sampleModel', 'model', model, unetKind);
   requireConfig('sampleModel', config);
   const checked = checkOptions('sampleModel', request, sampleKinds, ['num', 'device']);
-  const { device, num, batch = num, first, latents, onProgress, signal } = checked;
+  const { device, num, batch = num, onProgress, signal } = checked;
   requireRoom(num, config);
+  const transfers = isTransfer(config);
+  if (transfers && checked.sigmaVariance)
+    throw new ConfigError('sigmaVariance needs a flow from noise, but sampling.init_type is data');
+  const latents = checked.latents ?? (transfers ? await startImages(config, checked) : undefined);
+  // The images are those of the numbers already.
+  const first = transfers ? undefined : checked.first;
   const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
   const solver = checked.solver ?? config.sampling.use_ode_sampler;
   const shape = imageShape(config);

@@ -5,7 +5,7 @@ import { noGrad } from '../../autograd/mode.ts';
 import { datasetKind } from '../../data/dataset.ts';
 import { type ImageDataset, sequentialBatch } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
-import { Draw, interpolate } from '../../flow/index.ts';
+import { Draw, type FeatureMap, featureErrors, interpolate } from '../../flow/index.ts';
 import { square, sub } from '../../kernels/elementwise.ts';
 import { mean } from '../../kernels/reduce.ts';
 import { tensor } from '../../tensor/create.ts';
@@ -17,6 +17,7 @@ import { captionsOf } from '../captions/captions.ts';
 import { sampledVelocity } from '../captions/velocity.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
+import { isTransfer, loadSource, startsFrom } from '../source.ts';
 
 /** Number of equal intervals of [0, 1] that losses are reported by. */
 export const TIME_BUCKETS = 10;
@@ -30,6 +31,8 @@ export interface Evaluation {
   images: number;
   /** Mean loss of the images whose time is in [k / 10, (k + 1) / 10); NaN if there is none. */
   byTime: number[];
+  /** Of a transfer with training.feature_weight: mean squared error in the features, |J (x_1 - x_0 - v)|^2 / K. */
+  features?: number;
   /** Mean loss of each batch, in order. */
   batches: number[];
 }
@@ -38,6 +41,10 @@ interface EvaluateOptions {
   device: Device;
   /** Images per batch; the last batch may be smaller. */
   batchSize: number;
+  /** The images that paths of a domain transfer start from; default: the held-out part of the source. */
+  source?: ImageDataset;
+  /** Features of the domains, in which the error is also measured. */
+  features?: FeatureMap;
   /** Largest number of images, from the first one; default: all. */
   images?: number;
   signal?: AbortSignal;
@@ -47,6 +54,8 @@ interface EvaluateOptions {
 const optionKinds: OptionKinds<EvaluateOptions> = {
   device: runOptions.device,
   batchSize: kinds.int32Count,
+  source: datasetKind,
+  features: kinds.callback,
   images: kinds.count,
   signal: runOptions.signal,
   onProgress: runOptions.onProgress,
@@ -77,10 +86,14 @@ export async function evaluationLoss(
   const checked = checkOptions('evaluationLoss', options, optionKinds, ['device', 'batchSize']);
   const { device, batchSize, signal, onProgress } = checked;
   const total = Math.min(dataset.count, checked.images ?? dataset.count);
+  using opened = isTransfer(config) && !checked.source ? await loadSource(config, 'heldOut') : undefined;
+  const source = checked.source ?? opened;
   const captions = captionsOf(config);
   const sums = new Float64Array(TIME_BUCKETS);
   const counts = new Float64Array(TIME_BUCKETS);
   const batches: number[] = [];
+  const { features } = checked;
+  let inFeatures = 0;
   const training = model.training;
   // Mean over dimensions, or half their sum.
   const scale = config.training.reduce_mean ? 1 : (dataset.height * dataset.width * dataset.channels) / 2;
@@ -91,14 +104,20 @@ export async function evaluationLoss(
       const n = Math.min(batchSize, total - first);
       const { images, labels } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
       const texts = captions && labels && Array.from(labels, (label) => captions.table[label + 1]);
+      const request = { first, num: n, stream: streams.evaluation };
+      const starts = source && (await startsFrom(source, config, request));
       using velocity = sampledVelocity(model, config, { count: n, texts });
       scope(() =>
         noGrad(() => {
           const draw = new Draw({ seed: config.seed, first, device });
           const x1 = tensor(images, { shape: [n, dataset.height, dataset.width, dataset.channels], device });
-          const x0 = draw.normal(x1.shape, streams.evaluation);
+          const x0 = starts
+            ? tensor(starts, { shape: x1.shape, device })
+            : draw.normal(x1.shape, streams.evaluation);
           const t = draw.times(n, { stream: streams.evaluationTimes });
-          const errors = square(sub(velocity(interpolate(x0, x1, t), t), sub(x1, x0)));
+          const v = velocity(interpolate(x0, x1, t), t);
+          if (features) inFeatures += n * mean(square(featureErrors(features, v, x0, x1, t))).item();
+          const errors = square(sub(v, sub(x1, x0)));
           const losses = Float64Array.from(mean(errors, { axes: [1, 2, 3] }).dataSync(), (value) => scale * value);
           const times = t.dataSync();
           for (let i = 0; i < n; i++) {
@@ -115,5 +134,11 @@ export async function evaluationLoss(
     model.train(training);
   }
   const loss = sums.reduce((a, b) => a + b, 0) / total;
-  return { loss, images: total, byTime: Array.from(sums, (sum, k) => sum / counts[k]), batches };
+  return {
+    loss,
+    images: total,
+    byTime: Array.from(sums, (sum, k) => sum / counts[k]),
+    ...(features && { features: inFeatures / total }),
+    batches,
+  };
 }

@@ -58,7 +58,7 @@ export async function followRun(
   const model = buildModel(config, device);
   let optimizer: Optimizer | undefined;
   try {
-    const { objective } = await open(model);
+    const { objective } = await open(model, workdir);
     optimizer = optimizerOf(model, config);
     const from = await shareStart(ranks, optimizer, 0);
     optimizer.continueFrom(from);

@@ -102,18 +102,20 @@ export class RunJournal {
   }
 
   /** Records an evaluation. @param step the update after which it was made */
-  async evaluation(step: number, { loss, byTime }: Evaluation, diagnostics: Diagnostics): Promise<void> {
+  async evaluation(step: number, { loss, byTime, features }: Evaluation, diagnostics: Diagnostics): Promise<void> {
     const buckets = (diagnostics.byTime ?? byTime).flatMap((value, k) =>
       Number.isNaN(value) ? [] : [[`eval/loss_by_time/${k / 10}-${(k + 1) / 10}`, value] as const],
     );
     this.evaluated = {
       eval_loss: loss,
+      ...(features !== undefined && { eval_features: features }),
       straightness: diagnostics.straightness,
       transport_cost: diagnostics.transportCost,
       ...(diagnostics.couplingError !== undefined && { coupling_error: diagnostics.couplingError }),
     };
     await this.loggers.scalars(step, {
       'eval/loss': loss,
+      ...(features !== undefined && { 'eval/features': features }),
       'eval/straightness': diagnostics.straightness,
       'eval/transport_cost': diagnostics.transportCost,
       ...(diagnostics.couplingError !== undefined && { 'eval/coupling_error': diagnostics.couplingError }),

@@ -1,6 +1,7 @@
 // Objectives of training: how a step gets its batch, which is fetched ahead, and the loss of a part of it. Every draw
 // is a function of the seed and the number of the sample in the run.
 //   a flow from noise to data     z0 drawn, z1 images
+//   a domain transfer             z0 images of another set (transfer.ts)
 //   reflow, distillation          (z0, z1) from a pair store, or z0 drawn and z1 its end under a teacher
 // The official code trains all of them with one loss (losses.py, get_rectified_flow_loss_fn).
 import { noGrad } from '../../autograd/mode.ts';
@@ -44,7 +45,7 @@ interface ObjectiveOptions {
   device: Device;
 }
 
-interface ReflowOptions extends ObjectiveOptions {
+export interface ReflowOptions extends ObjectiveOptions {
   /** Default: the squared difference of velocity and straight line. */
   distance?: Distance;
 }
@@ -95,7 +96,7 @@ function captionsOfStep({ labels, count }: FlowBatches, step: number, config: Co
 }
 
 /** The law of the keys training.time_*. */
-function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepness } }: Config): TimeLaw {
+export function timeLaw({ training: { time_law, time_mean, time_deviation, time_steepness } }: Config): TimeLaw {
   switch (time_law) {
     case 'logit_normal':
       return { law: time_law, mean: time_mean, deviation: time_deviation };
@@ -211,7 +212,8 @@ export function teacherEnds(teacher: FlowNetwork, z0: Tensor, { reflow }: Config
   return noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps })).x;
 }
 
-function reflowLoss(
+/** The loss of pairs by the keys of reflow. */
+export function reflowLoss(
   { config, distance }: ReflowOptions,
   velocity: Velocity,
   draw: Draw,

@@ -10,9 +10,10 @@ import { noGrad } from '../../autograd/mode.ts';
 import { PairSet, type PairShape } from '../../data/index.ts';
 import { refuseBroken } from '../../data/pairs/check.ts';
 import type { Device } from '../../device/device.ts';
-import { FileError } from '../../errors.ts';
+import { ConfigError, FileError } from '../../errors.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
+import { streams } from '../../tensor/streams.ts';
 import { turn } from '../../turn.ts';
 import type { FlowNetwork } from '../arguments.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
@@ -22,12 +23,16 @@ import { requirePaths } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { imageShape, pairShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
+import type { ImageBatches } from '../data.ts';
+import { openPairSource } from '../sampling/pair_source.ts';
+import { isTransfer, startImages } from '../source.ts';
 import { DeviceBatch } from './batch.ts';
 import { type Coupling, flowDiagnostics, probeCount, probeNoise } from './diagnostics.ts';
 import { openDistance } from './distance.ts';
 import { EVALUATED_BATCHES, type Evaluation } from './evaluation.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult, trainOptionKinds } from './session.ts';
+import { onlineTransferObjective, sourceBatches } from './transfer.ts';
 
 type ReflowOptions = TrainOptions & { partial?: boolean };
 
@@ -56,10 +61,15 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
   const identity = await reflowIdentity(config);
   const offline = reflow.reflow_type === 'train_reflow';
   const shape = pairShape(config);
-  const pairs = offline ? await PairSet.open(reflow.data_root, shape, onNotice) : undefined;
+  using opened = offline ? await openPairSource(config, onNotice) : undefined;
+  const images = opened && { dataset: opened.dataset, centered: opened.centered, sha256: opened.sha256 };
+  const pairs = offline ? await PairSet.open(reflow.data_root, shape, onNotice, images) : undefined;
   let real: PairSet | undefined;
   let teacher: FlowNetwork | undefined;
+  let source: ImageBatches | undefined;
   try {
+    if (!offline && isTransfer(config)) source = await sourceBatches(config, onNotice);
+    if (pairs) requireStarts(pairs, config);
     if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
     if (pairs && reflow.real_data_ratio > 0) real = await openReal(config, shape, onNotice);
     return await runTask(identity, config, checked, async (model) => {
@@ -71,13 +81,15 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
       const common = { model, config, device, distance: measure.distance };
       const objective = pairs
         ? pairObjective({ pairs, real }, common)
-        : onlineObjective(teacher as FlowNetwork, common);
+        : source
+          ? onlineTransferObjective(teacher as FlowNetwork, source, common)
+          : onlineObjective(teacher as FlowNetwork, common);
       const coupling = pairs
         ? await storedCoupling(pairs, config)
-        : onlineCoupling(teacher as FlowNetwork, config, device);
+        : await onlineCoupling(teacher as FlowNetwork, config, device);
       return {
         objective,
-        items: pairs?.count,
+        items: pairs?.count ?? source?.count,
         evaluate: async (signal) => ({
           evaluation: await evaluateObjective(objective, common, signal),
           diagnostics: flowDiagnostics(model, config, device, coupling),
@@ -86,9 +98,19 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
     });
   } finally {
     teacher?.dispose();
+    source?.[Symbol.dispose]();
     await pairs?.close();
     await real?.close();
   }
+}
+
+/** @throws ConfigError for pairs that start from noise, if the flow starts from images, and the other way round */
+function requireStarts(pairs: PairSet, config: Config): void {
+  const inverted = pairs.folders.every(({ manifest }) => manifest?.solved === 'z0');
+  if (pairs.fromImages === isTransfer(config) || inverted) return;
+  throw new ConfigError(
+    `reflow.data_root ${config.reflow.data_root} holds pairs that start from ${pairs.fromImages ? 'images' : 'noise'}, but sampling.init_type is ${config.sampling.init_type}`,
+  );
 }
 
 /** Opens the pairs of real images. @throws FileError for pairs that start from drawn noise, or that are not finite */
@@ -124,9 +146,11 @@ async function storedCoupling(pairs: PairSet, config: Config): Promise<Coupling>
   return { z0, z1, ...(table && column && { texts: Array.from(column, (place) => table[place]) }) };
 }
 
-/** Noise that training does not use, and where the teacher takes it. */
-function onlineCoupling(teacher: FlowNetwork, config: Config, device: Device): Coupling {
-  const z0 = probeNoise(config, device);
+/** Noise or source images that training does not use, and where the teacher takes it. */
+async function onlineCoupling(teacher: FlowNetwork, config: Config, device: Device): Promise<Coupling> {
+  const z0 = isTransfer(config)
+    ? await startImages(config, { num: probeCount(config), stream: streams.evaluation })
+    : probeNoise(config, device);
   const z1 = scope(() => {
     const start = tensor(z0, { shape: [probeCount(config), ...imageShape(config)], device });
     return teacherEnds(teacher, start, config).dataSync() as Float32Array;

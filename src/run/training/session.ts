@@ -86,8 +86,8 @@ interface TrainingTask {
   evaluate(signal?: AbortSignal): Promise<{ evaluation: Evaluation; diagnostics: Diagnostics }>;
 }
 
-/** Called with the new network before a state is restored. It may set the initial weights. */
-export type OpenTask = (model: FlowNetwork) => Promise<TrainingTask>;
+/** Called with the new network and the folder of the run before a state is restored. It may set the initial weights. */
+export type OpenTask = (model: FlowNetwork, workdir: string) => Promise<TrainingTask>;
 
 /**
  * Trains in options.workdir, or in a sibling folder if that belongs to another stage. Every draw is a function of
@@ -122,7 +122,7 @@ export async function runTask(
     const model = buildModel(config, device);
     let optimizer: Optimizer | undefined;
     try {
-      const task = await open(model);
+      const task = await open(model, workdir.path);
       // Created after the task has set the initial weights, because the average starts from them.
       optimizer = optimizerOf(model, config);
       const state = own ?? (await officialState(workdir, model, config, onNotice));

@@ -1,13 +1,20 @@
-// `train`: trains a 1-rectified flow in a work directory, resuming from its state if there is one.
+// `train`: trains a 1-rectified flow, from noise or from another data set, in a work directory, resuming from its state if there is one.
+import { join } from 'node:path';
 import { checkOptions } from '../../arguments.ts';
+import { ConfigError } from '../../errors.ts';
+import { streams } from '../../tensor/streams.ts';
 import { trainIdentity } from '../checkpoints/identity.ts';
+import { requirePaths } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
 import { loadDataset, trainingBatches } from '../data.ts';
-import { flowDiagnostics, probeNoise } from './diagnostics.ts';
+import { isTransfer, loadSource, startsFrom } from '../source.ts';
+import { flowDiagnostics, probeCount, probeNoise } from './diagnostics.ts';
 import { EVALUATED_BATCHES, evaluationLoss } from './evaluation.ts';
+import { openDomainFeatures } from './domains.ts';
 import { flowObjective } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult, trainOptionKinds } from './session.ts';
+import { sourceBatches, transferObjective } from './transfer.ts';
 
 /**
  * Trains a 1-rectified flow in a work directory. Every draw is a function of seed, step and sample, so a run that was stopped, even by
@@ -28,18 +35,40 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
   requireConfig('train', config);
   const checked = checkOptions('train', options, trainOptionKinds, ['workdir', 'device']);
   const { device, onNotice } = checked;
+  const transfers = isTransfer(config);
+  if (transfers) requirePaths(config, 'train');
+  if (checked.ranks && config.training.feature_weight > 0 && config.training.feature_network === '')
+    throw new ConfigError(
+      'training.feature_network: expected a file where several ranks train, since each of them reads it; make it with trainDomains()',
+    );
   using batches = await trainingBatches(config, onNotice);
   using heldOut = await loadDataset(config, 'heldOut', onNotice);
+  using source = transfers ? await sourceBatches(config, onNotice) : undefined;
+  using starts = transfers ? await loadSource(config, 'heldOut', onNotice) : undefined;
   const { batch_size: batchSize, accumulation } = config.training;
-  const evaluated = { device, batchSize: batchSize / accumulation, images: EVALUATED_BATCHES * batchSize };
+  const evaluated = { device, batchSize: batchSize / accumulation, images: EVALUATED_BATCHES * batchSize, source: starts };
+  let domains: Awaited<ReturnType<typeof openDomainFeatures>> | undefined;
+  const close = { [Symbol.dispose]: () => domains?.[Symbol.dispose]() };
+  using _domains = close;
   // Awaited here, so that the data sets stay open until training ends.
-  return await runTask(trainIdentity, config, checked, async (model) => {
-    const z0 = probeNoise(config, device);
+  return await runTask(trainIdentity, config, checked, async (model, workdir) => {
+    if (config.training.feature_weight > 0)
+      domains = await openDomainFeatures(config, {
+        device,
+        out: join(workdir, 'domains.safetensors'),
+        signal: checked.signal,
+        onNotice,
+      });
+    const features = domains?.features;
+    const z0 = starts
+      ? await startsFrom(starts, config, { num: probeCount(config), stream: streams.evaluation })
+      : probeNoise(config, device);
+    const common = { model, config, device };
     return {
-      objective: flowObjective(batches, { model, config, device }),
+      objective: source ? transferObjective(batches, source, { ...common, features }) : flowObjective(batches, common),
       items: batches.count,
       evaluate: async (signal) => ({
-        evaluation: await evaluationLoss(model, heldOut, config, { ...evaluated, signal }),
+        evaluation: await evaluationLoss(model, heldOut, config, { ...evaluated, features, signal }),
         diagnostics: flowDiagnostics(model, config, device, { z0 }),
       }),
     };

@@ -9,6 +9,9 @@ export const dataSets = {
   LSUN: { encoded: true },
   'CelebA-HQ-Pytorch': { encoded: true },
   'AFHQ-CAT-Pytorch': { encoded: true },
+  AFHQ: { encoded: true },
+  METFACES: { encoded: true },
+  CELEBA: { encoded: true },
   FOLDER: { encoded: true },
   MNIST: { encoded: false },
   DIGITS: { encoded: false },
@@ -20,7 +23,17 @@ export const classNames: { readonly [Name in keyof typeof dataSets]?: readonly s
   CIFAR10: ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck'],
 };
 const LONGEST_CAPTION = 1000;
-type DataSetName = keyof typeof dataSets;
+export type DataSetName = keyof typeof dataSets;
+
+/** What data.half selects: images by their place in the file. */
+export const halves = ['whole', 'first', 'second'] as const;
+/** What data.change does to images. */
+export const changes = ['none', 'bold', 'inverted', 'rotated'] as const;
+
+/** Whether data.category selects something in a data set. */
+export function hasCategory(dataset: DataSetName): boolean {
+  return dataset === 'LSUN' || dataset === 'AFHQ' || classNames[dataset] !== undefined;
+}
 
 export const dataTable = table(
   'The images that a flow is trained on and compared with.',
@@ -28,7 +41,7 @@ export const dataTable = table(
   {
     dataset: fixed(
       z.enum(Object.keys(dataSets) as DataSetName[]),
-      'The data set. DIGITS is in the package, CIFAR10 is downloaded if data.root_path is empty, FOLDER is any folder of images; FOLDER, MNIST and DIGITS are not in the official code.',
+      'The data set. DIGITS is in the package, CIFAR10 is downloaded if data.root_path is empty, AFHQ, METFACES and CELEBA are folders as they are published, FOLDER is any folder of images. Names in capitals, except CIFAR10 and LSUN, are not in the official code.',
     ),
     root_path: free(
       z.string(),
@@ -37,9 +50,34 @@ export const dataTable = table(
         also: ['report'],
       },
     ),
-    category: fixed(z.string(), 'Category of LSUN: bedroom, church_outdoor and so on.', {
-      needs: { key: 'data.dataset', words: 'LSUN', met: (dataset: string) => dataset === 'LSUN' },
-    }),
+    category: fixed(
+      z.string(),
+      'Category of LSUN (bedroom, church_outdoor and so on) or AFHQ (cat, dog or wild). Of a data set with classes, the classes to use: names or numbers such as cat or 3,5; empty for all.',
+      {
+        needs: {
+          key: 'data.dataset',
+          words: 'LSUN, AFHQ or a data set with classes',
+          met: (dataset: DataSetName, own) => own === '' || hasCategory(dataset),
+        },
+      },
+    ),
+    half: fixed(
+      z.enum(halves),
+      'Which images of DIGITS: all, digits 1 to 898 of the file or digits 899 to 1797. Each half has its own held-out part.',
+      {
+        ours: true,
+        needs: {
+          key: 'data.dataset',
+          words: 'DIGITS',
+          met: (dataset: DataSetName, own) => own === 'whole' || dataset === 'DIGITS',
+        },
+      },
+    ),
+    change: fixed(
+      z.enum(changes),
+      'What is done to each image as it is read: bold is a grey dilation by 2 x 2 pixels, inverted is 255 minus each pixel, rotated is a quarter turn counterclockwise.',
+      { ours: true },
+    ),
     image_size: network(
       whole(1, LARGEST_IMAGE),
       'Height and width of the images. Image files are scaled and cropped to it; other data sets must have this size.',

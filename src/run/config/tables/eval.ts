@@ -6,6 +6,12 @@ import { LARGEST_BATCH, MANY, MOST_IMAGES, textLike, whole } from '../values.ts'
 /** Folders in a work directory that training writes. */
 const runFolders = ['checkpoints', 'checkpoints-meta', 'samples', 'tensorboard'];
 
+const transfers = {
+  key: 'sampling.init_type',
+  words: 'data',
+  met: (type: string, own: unknown) => own === '' || type === 'data',
+} as const;
+
 export const evalTable = table('What `eval` computes, and for which snapshots.', ['eval'], {
   folder: free(
     textLike(/^(?!\.)[\w.-]+$/, 'the name of a folder: letters, digits, _ . - without a leading dot').refine(
@@ -53,6 +59,16 @@ export const evalTable = table('What `eval` computes, and for which snapshots.',
       },
       also: ['report', 'chain'],
     },
+  ),
+  source_features: free(
+    textLike(/^(|inception|pixels|classifier:.+)$/s, 'inception, pixels, classifier:FILE or nothing'),
+    'In a domain transfer, features as eval.features for images that come to the source; if empty, eval.features.',
+    { ours: true, needs: transfers, also: ['report', 'chain'] },
+  ),
+  domains: free(
+    z.string(),
+    'In a domain transfer, file of a classifier of the two domains that took no part in training, by which a report says how often images are read as the domain that they come to; empty for none.',
+    { ours: true, needs: transfers, also: ['report', 'chain'] },
   ),
   enable_figures_only: free(z.boolean(), 'Whether `eval` writes sheets of images and nothing else.'),
   enable_loss: free(z.boolean(), 'Whether `eval` computes the loss over the held-out part.'),

@@ -6,10 +6,25 @@ import { LARGEST, MOST_STEPS, number, positive, whole } from '../values.ts';
 
 export const samplingTable = table('How noise becomes images.', [...training, 'eval', 'sample', 'serve'], {
   method: free(z.enum(['rectified_flow']), 'The method; there is one.'),
-  init_type: free(z.enum(['gaussian']), 'The distribution pi_0 that paths start from; there is one.'),
+  init_type: fixed(
+    z.enum(['gaussian', 'data']),
+    'The distribution pi_0 that paths start from: noise, or the images of source.*, which makes the flow a domain transfer. The official code has gaussian.',
+    { also: ['classifier', 'pairs', 'report', 'transfer'] },
+  ),
   init_noise_scale: fixed(positive(LARGEST), 'Standard deviation of the noise that paths start from, pi_0.', {
     also: ['report', 'pairs'],
+    needs: { key: 'sampling.init_type', words: 'gaussian', met: (type: string) => type === 'gaussian' },
   }),
+  smooth_source: fixed(
+    number(0, LARGEST),
+    'Deviation of the noise that is added to the images of source.*, in the range that the network sees: a few images have no density, so without it paths from images that are close to each other may go anywhere.',
+    {
+      ours: true,
+      source: 'Flow Straight and Fast (Liu, Gong, Liu 2023), section 2.2',
+      needs: { key: 'sampling.init_type', words: 'data', met: (type: string) => type === 'data' },
+      also: ['report', 'pairs', 'transfer'],
+    },
+  ),
   use_ode_sampler: free(
     z.enum([...fixedSolvers, 'rk45']),
     'The ODE solver: rk45 chooses its steps by sampling.ode_tol, the others take sampling.sample_N equal steps. The official code has euler and rk45.',

@@ -76,6 +76,24 @@ export const trainingTable = table(
       ours: true,
       needs: { key: 'training.time_law', words: 'u_shaped', met: (law: string) => law === 'u_shaped' },
     }),
+    feature_weight: fixed(
+      number(0, 1),
+      'In a domain transfer, the weight w of the loss in features of a classifier of the two domains: w |J (x_1 - x_0 - v)|^2 / K + (1 - w) |x_1 - x_0 - v|^2 / D. Applies to `train`; 0 for the plain loss.',
+      {
+        ours: true,
+        source: 'Flow Straight and Fast (Liu, Gong, Liu 2023), section 5.3',
+        needs: {
+          key: 'sampling.init_type',
+          words: 'data',
+          met: (type: string, own) => own === 0 || type === 'data',
+        },
+      },
+    ),
+    feature_network: free(
+      z.string(),
+      'File of that classifier; if empty, it is trained first, into domains.safetensors of the run.',
+      { ours: true, needs: { key: 'training.feature_weight', words: 'above 0', met: (weight: number) => weight > 0 } },
+    ),
     caption_dropout: fixed(
       number(0, 1),
       'Share of the captions that are left empty, in training and in pairs, so that guidance has a flow without a caption to start from.',
