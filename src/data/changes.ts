@@ -26,7 +26,7 @@ const places: Record<Exclude<ImageChange, 'inverted'>, (y: number, x: number, si
  * const bold = changedDataset(dot, 'bold');
  * await bold.load(Int32Array.of(0)); // [0, 0, 0, 0, 9, 9, 0, 9, 9]
  */
-export function changedDataset<Dataset extends ImageDataset>(dataset: Dataset, change: ImageChange): Dataset {
+export function changedDataset(dataset: ImageDataset, change: ImageChange): ImageDataset {
   checkArgument('changedDataset', 'dataset', dataset, datasetKind);
   checkArgument('changedDataset', 'change', change, oneOf(imageChanges));
   const { height, width, channels } = dataset;

@@ -190,11 +190,14 @@ async function readWith(
 async function openDomains(config: Config, options: TransferMeasures): Promise<FeatureNetwork | undefined> {
   const { domains } = config.eval;
   if (domains === '') return undefined;
-  const { network } = await loadClassifier(domains, options);
+  const { network } = await loadClassifier(domains, { device: options.device });
   const { classes } = network;
   network.dispose();
   if (classes !== 2) throw new ConfigError(`eval.domains ${domains} reads ${classes} classes; expected 2 domains`);
-  return openFeatures({ ...config, eval: { ...config.eval, features: `classifier:${domains}` } }, options);
+  return openFeatures({ ...config, eval: { ...config.eval, features: `classifier:${domains}` } }, {
+    device: options.device,
+    onNotice: options.onNotice,
+  });
 }
 
 /**
