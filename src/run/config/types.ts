@@ -506,6 +506,18 @@ export type Config = {
      * --held-out. Default: ''. Has an effect only if model.name is unet2d_condition. Not in the official code.
      */
     reader: string;
+    /**
+     * In a domain transfer, features as eval.features for images that come to the source; if empty, eval.features.
+     * Expected: inception, pixels, classifier:FILE or nothing. Default: ''. Has an effect only if sampling.init_type is
+     * data. Not in the official code.
+     */
+    source_features: string;
+    /**
+     * In a domain transfer, file of a classifier of the two domains that took no part in training, by which a report
+     * says how often images are read as the domain that they come to; empty for none. Default: ''. Has an effect only
+     * if sampling.init_type is data. Not in the official code.
+     */
+    domains: string;
     /** Whether `eval` writes sheets of images and nothing else. Default: false. */
     enable_figures_only: boolean;
     /** Whether `eval` computes the loss over the held-out part. Default: false. */

@@ -59,7 +59,7 @@ export interface ReportPage {
   /** Real images that no network was trained on, if the data set is at hand. */
   real?: Picture;
   /** The section of a domain transfer. */
-  transfer: Section;
+  transfer?: Section;
   stages: readonly StageCost[];
   /** Price of an hour of the machine. */
   price?: number;
@@ -82,7 +82,7 @@ export function reportPage(report: ReportPage): string {
     ],
     sections: [
       section('Samples', ...samplesOf(measured, report)),
-      report.transfer,
+      ...(report.transfer ? [report.transfer] : []),
       section('Quality and speed', ...qualityOf(measured, figures)),
       section('Paths', ...pathsOf(measured, config)),
       section('Training', ...trainingOf(results)),
