@@ -134,7 +134,7 @@ export async function loadDataset(
   checkArguments('loadDataset', { part: [part, partKind], notice: [notice, kinds.callback] });
   const { dataset: name, image_size: size, num_channels: channels } = config.data;
   const { category, change } = config.data;
-  // A name that is no class is refused before files are read.
+  // A name that is not a class is refused before files are read.
   const classes = classNames[name] && category !== '' ? chosenClasses(config) : undefined;
   const whole = await loaders[name](config, part, notice);
   const chosen = classes ? labelledSubset(whole, classes) : whole;

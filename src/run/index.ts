@@ -80,6 +80,7 @@ export {
 export { type SampleServer, type ServeOptions, serveSamples } from './serve/index.ts';
 export type { SampleAnswer } from './serve/sampler.ts';
 export { type ServeTextToImageOptions, serveTextToImage } from './serve/text.ts';
+export { isTransfer, loadSource, sourceConfig, startImages } from './source.ts';
 export {
   type EstimateTextToImageOptions,
   estimateTextToImage,
@@ -101,7 +102,6 @@ export {
 export { type Pictures, type Prediction, type TextConditions, TextToImage } from './text/text_to_image.ts';
 export { ClipTokenizer, loadTokenizer, type TokenizerOptions, type Tokens } from './text/tokenizer.ts';
 export { torchRandn } from './text/torch_noise.ts';
-export { isTransfer, loadSource, sourceConfig, startImages } from './source.ts';
 export { type DomainsOptions, trainDomains } from './training/domains.ts';
 export { type Evaluation, evaluationLoss } from './training/evaluation.ts';
 export type { TrainingPlan } from './training/plan.ts';

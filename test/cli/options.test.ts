@@ -63,7 +63,9 @@ const nowhere = at('file/x');
 beforeAll(async () => {
   writeFileSync(at('file'), '');
   expect(await rectiflow(`train ${tiny} --workdir ${run} --config.training.n_iters 2`)).toContain('done after 3 steps');
-  expect(await rectiflow(`train ${bold} --workdir ${at('bold')} --config.training.n_iters 0`)).toContain('done after 1 steps');
+  expect(await rectiflow(`train ${bold} --workdir ${at('bold')} --config.training.n_iters 0`)).toContain(
+    'done after 1 steps',
+  );
   expect(await rectiflow(pairsOf(tiny, at('pairs')))).toContain('4 pairs in');
   await writePipeline(model, pipelineShapes().shapes);
   await writeNpy(at('z0.npy'), { shape: [2, 1, 8, 8], dtype: 'f32', data: new Float32Array(128) });

@@ -24,7 +24,9 @@ const only = Int32Array.of(0);
 it('bold is the brightest of four neighbours, rotated is numpy.rot90', async () => {
   expect([...(await changedDataset(ramp, 'bold').load(only))]).toEqual([1, 2, 3, 9, 9, 6, 9, 9, 8]);
   expect([...(await changedDataset(ramp, 'rotated').load(only))]).toEqual([3, 6, 4, 2, 5, 8, 1, 9, 7]);
-  expect([...(await changedDataset(ramp, 'inverted').load(only))]).toEqual([254, 253, 252, 246, 250, 249, 248, 247, 251]);
+  expect([...(await changedDataset(ramp, 'inverted').load(only))]).toEqual([
+    254, 253, 252, 246, 250, 249, 248, 247, 251,
+  ]);
   // The images of the set itself stay as they are.
   expect([...(await ramp.load(only))]).toEqual([1, 2, 3, 9, 5, 6, 7, 8, 4]);
 });

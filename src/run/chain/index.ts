@@ -188,7 +188,7 @@ async function chainClassifier({ path, part, reads, config }: ClassifierStage, o
   const onStep = ({ step, total }: { step: number; total: number }) =>
     onProgress?.({ what: 'classifier steps', done: step + 1, total });
   if (reads === 'domains') {
-    // Of another seed than the one that may weigh the loss.
+    // The seed differs from that of the classifier that may weigh the loss.
     const own = { device, out: path, blended: false, seed: config.seed + 1, signal, onStep, onNotice };
     const { accuracy } = await trainDomains(config, own);
     onNotice?.(`the classifier of the domains has ${(100 * accuracy).toFixed(1)} % accuracy on held-out images`);

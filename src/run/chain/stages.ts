@@ -137,15 +137,16 @@ export async function isComplete(stage: ChainStage): Promise<boolean> {
 export function reportConfig(config: Config, stages: readonly ChainStage[]): Config {
   const stageOf = (part: ClassifierStage['part'], reads: ClassifierStage['reads'] = 'classes') =>
     stages.find(
-      (stage): stage is ClassifierStage =>
-        stage.kind === 'classifier' && stage.part === part && stage.reads === reads,
+      (stage): stage is ClassifierStage => stage.kind === 'classifier' && stage.part === part && stage.reads === reads,
     );
   const [scorer, reader] = [stageOf('train'), stageOf('heldOut')];
   const [source, domains] = [stageOf('train', 'source'), stageOf('train', 'domains')];
   const own = {
     ...(source && { source_features: `classifier:${source.path}` }),
     ...(domains && { domains: domains.path }),
-     ...(scorer && { features: `classifier:${scorer.path}` }), ...(reader && { reader: reader.path }) };
+    ...(scorer && { features: `classifier:${scorer.path}` }),
+    ...(reader && { reader: reader.path }),
+  };
   return { ...config, eval: { ...config.eval, ...own } };
 }
 

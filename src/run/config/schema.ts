@@ -19,7 +19,16 @@ import { textLike, whole } from './values.ts';
 export type { Config, ConfigFile, ConfigOverrides, KeyPath } from './types.ts';
 
 /** Commands that compute on a device. */
-const computing: readonly Reader[] = [...training, 'eval', 'sample', 'serve', 'report', 'stats', 'classifier', 'transfer'];
+const computing: readonly Reader[] = [
+  ...training,
+  'eval',
+  'sample',
+  'serve',
+  'report',
+  'stats',
+  'classifier',
+  'transfer',
+];
 const seeded = computing.filter((reader) => reader !== 'stats');
 
 export const configSchema = table('A configuration.', [], {

@@ -40,7 +40,7 @@ export type Config = {
     /** Folder of the files of the data set; empty if the set is in the package or is downloaded. Default: ''. */
     root_path: string;
     /**
-     * Category of LSUN (bedroom, church_outdoor and so on) or AFHQ (cat, dog or wild). Of a data set with classes, the
+     * Category of LSUN (bedroom, church_outdoor and so on) or AFHQ (cat, dog or wild). For a data set with classes, the
      * classes to use: names or numbers such as cat or 3,5; empty for all. Default: ''. Has an effect only if
      * data.dataset is LSUN, AFHQ or a data set with classes.
      */

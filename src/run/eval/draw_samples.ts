@@ -86,7 +86,7 @@ interface Run {
   sha256: string;
   batch_size: number;
   sampling: Config['sampling'];
-  /** Of a transfer only. */
+  /** A transfer alone has one. */
   source?: Config['source'];
   seed: number;
   /** Network evaluations per sample of each batch, in order. */

@@ -65,7 +65,8 @@ export async function dataStatistics(
   const named = userPath(config.eval.statistics);
   const { dataset, category, half, change } = config.data;
   const whole = half === 'whole' && change === 'none' && (category === '' || dataset === 'LSUN');
-  const official = network.key === 'inception' && whole ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
+  const official =
+    network.key === 'inception' && whole ? join('assets/stats', `${officialName(config)}.npz`) : undefined;
   const own = statisticsPath(config, network);
   const path = named ?? [official, own].find((candidate) => candidate !== undefined && existsSync(candidate));
   if (path === undefined) await buildStatistics(config, network, own, checked);

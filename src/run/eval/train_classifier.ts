@@ -23,9 +23,9 @@ import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import { loadDataset } from '../data.ts';
-import { DOMAIN_STEPS } from '../training/domains.ts';
 import { provenance } from '../machine/provenance.ts';
 import { type TimeEstimate, timeAsyncCalls, times, total } from '../machine/timing.ts';
+import { DOMAIN_STEPS } from '../training/domains.ts';
 
 const BATCH = 64;
 /** Default passes over the training images, limited to MOST_STEPS updates. */

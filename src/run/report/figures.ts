@@ -20,7 +20,7 @@ export interface ReportFigures {
   captions?: readonly string[];
   /** The classifier of eval.reader: its accuracy on real images that it was not trained on, 0 to 1. */
   reader?: { accuracy: number };
-  /** Of a domain transfer, its flows in both directions; a distilled one is left out. */
+  /** The flows of a domain transfer in both directions; a distilled one is left out. */
   transfers?: TransferFigures[];
   /** Flows that have a snapshot. */
   stages: StageFigures[];

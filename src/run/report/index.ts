@@ -28,8 +28,8 @@ import { FeatureCollector, type FeatureNetwork, openFeatures } from '../eval/fea
 import { distanceOf, openScoreReference, type ScoreReference } from '../eval/score_reference.ts';
 import { provenance } from '../machine/provenance.ts';
 import { describeEstimate, times } from '../machine/timing.ts';
-import { probeEvaluation } from '../training/probe.ts';
 import { isTransfer } from '../source.ts';
+import { probeEvaluation } from '../training/probe.ts';
 import { readLog } from '../workdir/log.ts';
 import { stageCosts } from './costs.ts';
 import type { ReportFigures, StageFigures } from './figures.ts';

@@ -1,9 +1,10 @@
 // Measures a domain transfer for a report, in both directions, on held-out images:
 //   forward  images of the source to the target; reverse: the same ODE backwards
 // Classifiers that took no part in training read the results: one of the classes of each domain, and one of the two domains.
+
+import { type ImageDataset, scalePixels } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
 import { ConfigError } from '../../errors.ts';
-import { type ImageDataset, scalePixels } from '../../data/index.ts';
 import { loadClassifier } from '../../eval/index.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { turn } from '../../turn.ts';
@@ -194,10 +195,13 @@ async function openDomains(config: Config, options: TransferMeasures): Promise<F
   const { classes } = network;
   network.dispose();
   if (classes !== 2) throw new ConfigError(`eval.domains ${domains} reads ${classes} classes; expected 2 domains`);
-  return openFeatures({ ...config, eval: { ...config.eval, features: `classifier:${domains}` } }, {
-    device: options.device,
-    onNotice: options.onNotice,
-  });
+  return openFeatures(
+    { ...config, eval: { ...config.eval, features: `classifier:${domains}` } },
+    {
+      device: options.device,
+      onNotice: options.onNotice,
+    },
+  );
 }
 
 /**
@@ -311,7 +315,9 @@ function randomCost(a: Float32Array, b: Float32Array, size: number): number {
     return { mean, square };
   };
   const [one, other] = [moments(a), moments(b)];
-  return one.square.reduce((sum, value, i) => sum + value + other.square[i] - 2 * one.mean[i] * other.mean[i], 0) / size;
+  return (
+    one.square.reduce((sum, value, i) => sum + value + other.square[i] - 2 * one.mean[i] * other.mean[i], 0) / size
+  );
 }
 
 /** Most training images that are searched for the nearest one. */

@@ -111,7 +111,9 @@ function explain(figures: readonly TransferFigures[]): string {
         'part in the transfer. Real held-out images give about the lowest that can be expected; images that are not moved at all, the highest.',
     'The transport cost is the mean squared change of a pixel: a rectified flow costs less than random pairs, and reflow never raises it ' +
       '(paper, theorem 3.5).',
-    row.class_kept === undefined ? '' : 'Class kept: the share of images in which that classifier reads the class that they began with.',
+    row.class_kept === undefined
+      ? ''
+      : 'Class kept: the share of images in which that classifier reads the class that they began with.',
     row.read_as_domain === undefined
       ? ''
       : 'Read as the other domain: by a classifier of the two domains that the flow never saw.',

@@ -57,7 +57,12 @@ export function introduction(flows: readonly ReportedFlow[], parameters: number 
 }
 
 /** What each flow is. */
-export function describeFlow({ name, source, distilledTo, config }: ReportedFlow): readonly [term: string, text: string] {
+export function describeFlow({
+  name,
+  source,
+  distilledTo,
+  config,
+}: ReportedFlow): readonly [term: string, text: string] {
   const transfers = isTransfer(config);
   if (distilledTo !== undefined)
     return [name, `learned to reach the end of a flow's path in ${plural(distilledTo, 'step')} (distillation).`];

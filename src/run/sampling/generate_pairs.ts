@@ -90,7 +90,8 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   const { seed, reflow } = config;
   const captions = captionsOf(config);
   const column = captions && (await conditionsOf(captions, config, onNotice));
-  using source = config.reflow.reflow_type === 'generate_data_from_z1' ? undefined : await openPairSource(config, onNotice);
+  using source =
+    config.reflow.reflow_type === 'generate_data_from_z1' ? undefined : await openPairSource(config, onNotice);
   const from = source && pairStarts(config, source);
   const plan = await pairPlan(config, device, column && { captions, column }, from?.law);
   if (complete === 'keep') {
@@ -113,7 +114,13 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   const unlock = await lockFolder(folder, { way: 'give another --config.seed', signal, notice: onNotice });
   let writer: PairWriter | undefined;
   try {
-    writer = await PairWriter.open(folder, plan, (begun) => checkSame(folder, begun, plan, onNotice), column, from?.starts);
+    writer = await PairWriter.open(
+      folder,
+      plan,
+      (begun) => checkSame(folder, begun, plan, onNotice),
+      column,
+      from?.starts,
+    );
     const { count, batch } = plan;
     const needed = pairBytes(config) * (1 - writer.done / Math.ceil(count / batch));
     const free = await freeBytes(folder);

@@ -50,7 +50,6 @@ export async function startsOfPairs(
 ): Promise<Float32Array> {
   const size = sizeOf(imageShape(config));
   const starts = new Float32Array(num * size);
-  for (let i = 0; i < num; i++)
-    starts.set(await sourceStart(source, column[first + i], first + i, law), i * size);
+  for (let i = 0; i < num; i++) starts.set(await sourceStart(source, column[first + i], first + i, law), i * size);
   return starts;
 }

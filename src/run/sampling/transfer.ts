@@ -109,7 +109,7 @@ export async function transferImages(
  * and scaled.
  * @param input a number of held-out images, or paths of image files and folders
  * @returns f32 [N, H, W, C] in network range, with a name for each
- * @throws FileError for a file that is no image, or a folder without images
+ * @throws FileError for a file that is not an image, or a folder without images
  * @example
  * const config = await loadConfig('digits_bold');
  * const { images, names } = await transferInput(config, 3);
@@ -161,7 +161,7 @@ async function openFiles(
   const { image_size: size, num_channels: channels, exif_orientation: exifOrientation } = data;
   const decoding = { size, channels, exifOrientation, notice, tolerated: 0 };
   if (isFolder(path)) return openImageFolder(path, { ...decoding, part: 'all' });
-  // Read here, so that a path that is no image is named in the error.
+  // Read here, so that a path that is not an image is named in the error.
   const bytes = await readWhole(path);
   const one = { path, count: 1, nameOf: () => path, source: () => bytes };
   const opened = await decodedDataset(one, decoding);

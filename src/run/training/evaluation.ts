@@ -31,7 +31,7 @@ export interface Evaluation {
   images: number;
   /** Mean loss of the images whose time is in [k / 10, (k + 1) / 10); NaN if there is none. */
   byTime: number[];
-  /** Of a transfer with training.feature_weight: mean squared error in the features, |J (x_1 - x_0 - v)|^2 / K. */
+  /** With training.feature_weight: mean squared error in the features, |J (x_1 - x_0 - v)|^2 / K. */
   features?: number;
   /** Mean loss of each batch, in order. */
   batches: number[];
@@ -111,9 +111,7 @@ export async function evaluationLoss(
         noGrad(() => {
           const draw = new Draw({ seed: config.seed, first, device });
           const x1 = tensor(images, { shape: [n, dataset.height, dataset.width, dataset.channels], device });
-          const x0 = starts
-            ? tensor(starts, { shape: x1.shape, device })
-            : draw.normal(x1.shape, streams.evaluation);
+          const x0 = starts ? tensor(starts, { shape: x1.shape, device }) : draw.normal(x1.shape, streams.evaluation);
           const t = draw.times(n, { stream: streams.evaluationTimes });
           const v = velocity(interpolate(x0, x1, t), t);
           if (features) inFeatures += n * mean(square(featureErrors(features, v, x0, x1, t))).item();

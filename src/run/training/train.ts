@@ -10,8 +10,8 @@ import type { Config } from '../config/types.ts';
 import { loadDataset, trainingBatches } from '../data.ts';
 import { isTransfer, loadSource, startsFrom } from '../source.ts';
 import { flowDiagnostics, probeCount, probeNoise } from './diagnostics.ts';
-import { EVALUATED_BATCHES, evaluationLoss } from './evaluation.ts';
 import { openDomainFeatures } from './domains.ts';
+import { EVALUATED_BATCHES, evaluationLoss } from './evaluation.ts';
 import { flowObjective } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult, trainOptionKinds } from './session.ts';
 import { sourceBatches, transferObjective } from './transfer.ts';
@@ -46,7 +46,12 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
   using source = transfers ? await sourceBatches(config, onNotice) : undefined;
   using starts = transfers ? await loadSource(config, 'heldOut', onNotice) : undefined;
   const { batch_size: batchSize, accumulation } = config.training;
-  const evaluated = { device, batchSize: batchSize / accumulation, images: EVALUATED_BATCHES * batchSize, source: starts };
+  const evaluated = {
+    device,
+    batchSize: batchSize / accumulation,
+    images: EVALUATED_BATCHES * batchSize,
+    source: starts,
+  };
   let domains: Awaited<ReturnType<typeof openDomainFeatures>> | undefined;
   const close = { [Symbol.dispose]: () => domains?.[Symbol.dispose]() };
   using _domains = close;

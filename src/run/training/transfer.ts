@@ -1,7 +1,14 @@
 // Objectives of a domain transfer: as those from noise (objective.ts), with images of the source as x0. Source and target are
 // shuffled independently, so that their images are paired anew in every epoch.
 import type { Device } from '../../device/device.ts';
-import { type Distance, Draw, type FeatureMap, featureDistance, networkVelocity, rectifiedFlowLoss } from '../../flow/index.ts';
+import {
+  type Distance,
+  Draw,
+  type FeatureMap,
+  featureDistance,
+  networkVelocity,
+  rectifiedFlowLoss,
+} from '../../flow/index.ts';
 import { add, mul } from '../../kernels/elementwise.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';

@@ -52,7 +52,7 @@ export const dataTable = table(
     ),
     category: fixed(
       z.string(),
-      'Category of LSUN (bedroom, church_outdoor and so on) or AFHQ (cat, dog or wild). Of a data set with classes, the classes to use: names or numbers such as cat or 3,5; empty for all.',
+      'Category of LSUN (bedroom, church_outdoor and so on) or AFHQ (cat, dog or wild). For a data set with classes, the classes to use: names or numbers such as cat or 3,5; empty for all.',
       {
         needs: {
           key: 'data.dataset',
