@@ -438,10 +438,10 @@ export type Config = {
      */
     time_steepness: number;
     /**
-     * In a domain transfer, the weight w of the loss in features of a classifier of the two domains: w |J (x_1 - x_0 -
-     * v)|^2 / K + (1 - w) |x_1 - x_0 - v|^2 / D. Applies to `train`; 0 for the plain loss. Expected: a number from 0 to
-     * 1. Default: 0. Has an effect only if sampling.init_type is data. Not in the official code. Source: Flow Straight
-     * and Fast (Liu, Gong, Liu 2023), section 5.3.
+     * In a domain transfer, the weight w of the loss in features of a classifier of the two domains: w times the mean
+     * square of J (x_1 - x_0 - v), plus 1 - w times that of x_1 - x_0 - v. Applies to `train`; 0 for the plain loss.
+     * Expected: a number from 0 to 1. Default: 0. Has an effect only if sampling.init_type is data. Not in the official
+     * code. Source: Flow Straight and Fast (Liu, Gong, Liu 2023), section 5.3.
      */
     feature_weight: number;
     /**

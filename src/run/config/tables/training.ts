@@ -78,7 +78,7 @@ export const trainingTable = table(
     }),
     feature_weight: fixed(
       number(0, 1),
-      'In a domain transfer, the weight w of the loss in features of a classifier of the two domains: w |J (x_1 - x_0 - v)|^2 / K + (1 - w) |x_1 - x_0 - v|^2 / D. Applies to `train`; 0 for the plain loss.',
+      'In a domain transfer, the weight w of the loss in features of a classifier of the two domains: w times the mean square of J (x_1 - x_0 - v), plus 1 - w times that of x_1 - x_0 - v. Applies to `train`; 0 for the plain loss.',
       {
         ours: true,
         source: 'Flow Straight and Fast (Liu, Gong, Liu 2023), section 5.3',
