@@ -24,6 +24,11 @@ export const modelOptions: Record<string, Option> = {
   },
 };
 
+export const changeOptions: Record<string, Option> = {
+  tile: { value: 'N', help: 'decode in tiles of N pixels, which needs less memory; default: the whole picture' },
+  lora: { value: 'FILE:FACTOR', help: "low-rank changes in kohya's layout; several with commas between them" },
+};
+
 export const textDeviceOptions: Record<string, Option> = {
   device: { value: 'NAME', help: 'device to compute on: cpu (default), wasm, cuda or cuda:N' },
   threads: deviceOptions.threads,

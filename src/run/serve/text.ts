@@ -1,5 +1,5 @@
 // `serve --model`: pictures of texts over HTTP, and a page to ask for them.
-import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
+import { checkArgument, checkOptions, kind, kinds, listOf, type OptionKinds, oneOf } from '../../arguments.ts';
 import { deviceNames, type Precision, precisions } from '../../device/device.ts';
 import { variantKind } from '../text/folder.ts';
 import type { TextToImageSummary } from '../text/survey.ts';
@@ -22,6 +22,10 @@ export interface ServeTextToImageOptions {
   tokenizer?: string;
   /** What the network predicts; default 'velocity'. */
   prediction?: Prediction;
+  /** Low-rank changes of the weights, in kohya's layout; the factor is 1 by default. */
+  lora?: readonly { path: string; factor?: number }[];
+  /** Edge of a tile in pixels when decoding, which needs less memory; default: the whole picture at once. */
+  tile?: number;
   /** Name or address to listen on; default 127.0.0.1, which is reachable from this machine only. */
   host?: string;
   /** Port to listen on, 0 for any free port. Default 8080. */
@@ -46,6 +50,14 @@ const serveOptions: OptionKinds<ServeTextToImageOptions> = {
   variant: variantKind,
   tokenizer: kinds.path,
   prediction: oneOf(['velocity', 'noise']),
+  lora: listOf(
+    kind('{ path, factor }', (v) => {
+      const { path, factor = 1 } = (v ?? {}) as { path?: unknown; factor?: unknown };
+      return kinds.path.accepts(path) && kinds.finite.accepts(factor);
+    }),
+    'low-rank changes { path, factor }',
+  ),
+  tile: kinds.count,
   onLoading: kinds.callback,
 };
 
@@ -71,7 +83,7 @@ export async function serveTextToImage(path: string, options: ServeTextToImageOp
   checkArgument('serveTextToImage', 'path', path, kinds.path);
   const checked = checkOptions('serveTextToImage', options, serveOptions);
   const { host = '127.0.0.1', port = 8080, queue = 16, timeout = 600, signal, onNotice = () => {} } = checked;
-  const { device, threads, precision, variant, tokenizer, prediction, onLoading } = checked;
+  const { device, threads, precision, variant, tokenizer, prediction, lora = [], tile, onLoading } = checked;
   signal?.throwIfAborted();
   const onFailure = (error: unknown) => onNotice(`an order failed: ${(error as Error)?.message ?? error}`);
   // Listens first, because loading the networks may take minutes.
@@ -82,6 +94,8 @@ export async function serveTextToImage(path: string, options: ServeTextToImageOp
     device,
     open: { threads, precision },
     load: { variant, tokenizer, prediction },
+    lora: lora.map(({ path: file, factor = 1 }) => ({ path: file, factor })),
+    tile,
     signal,
     onNotice,
     onLoading(progress) {
