@@ -1,8 +1,7 @@
 // The texts of pairs: a file with a text in each line.
-import { open } from 'node:fs/promises';
 import { randomBlock } from '../../data/random.ts';
 import { ConfigError, FileError } from '../../errors.ts';
-import { asFileError } from '../../io/file.ts';
+import { asFileError, openRegular } from '../../io/file.ts';
 import { streams } from '../../tensor/streams.ts';
 import { userPath } from '../config/official_flags.ts';
 import type { Config } from '../config/types.ts';
@@ -24,17 +23,14 @@ export interface Prompts {
  * @throws FileError for a file that is empty, too large, or no text
  */
 export async function readPrompts(path: string): Promise<string[]> {
-  const handle = await open(path).catch((error) => {
-    throw asFileError(path, error);
-  });
+  const handle = await openRegular(path, 'read');
   let bytes: Buffer;
   try {
-    const stats = await handle.stat();
-    if (!stats.isFile()) throw new FileError(path, 'is not a file; give a file of texts, one in each line');
-    if (stats.size > MOST_BYTES)
+    const { size } = await handle.stat();
+    if (size > MOST_BYTES)
       throw new FileError(
         path,
-        `has ${stats.size} bytes, expected at most ${MOST_BYTES}; divide it, and make pairs of each part`,
+        `has ${size} bytes, expected at most ${MOST_BYTES}; divide it, and make pairs of each part`,
       );
     bytes = await handle.readFile();
   } catch (error) {

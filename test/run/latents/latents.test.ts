@@ -16,7 +16,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { channelsLast, PairSet, readManifest } from '../../../src/data/index.ts';
 import type { Device } from '../../../src/device/device.ts';
 import { rectifiedFlowLoss } from '../../../src/flow/index.ts';
-import { readSafetensors, toFloat32, writeSafetensors } from '../../../src/io/index.ts';
+import { type ArrayFile, readSafetensors, toFloat32, writeSafetensors } from '../../../src/io/index.ts';
 import { square } from '../../../src/kernels/elementwise.ts';
 import { sum } from '../../../src/kernels/reduce.ts';
 import type { LatentUNet } from '../../../src/nn/latent_unet.ts';
@@ -53,7 +53,7 @@ const small = {
   'training.snapshot_freq_for_preemption': 2,
   'training.eval_freq': 100,
   'training.log_freq': 1,
-  'training.loggers': '',
+  'training.loggers': 'none',
   'optim.lr': 1e-3,
   'optim.warmup': 0,
   'sampling.sample_N': 2,
@@ -229,8 +229,9 @@ describe('losses', () => {
     type Recorded = { loss: number; norm_and_probe: Record<string, [norm: number, probe: number]> };
     const expected = readJson<{ reflow: Recorded; distil_l2: Recorded }>('gradients.json');
     const given = (name: string) => {
-      const { shape } = golden.get(name) as { shape: number[] };
-      const values = toFloat32(golden.get(name) as never);
+      const array = golden.get(name) as ArrayFile;
+      const { shape } = array;
+      const values = toFloat32(array);
       if (shape.length !== 4) return tensor(values, { shape, device });
       const [n, c, h, w] = shape;
       return tensor(channelsLast(values, [n, h, w, c]), { shape: [n, h, w, c], device });
