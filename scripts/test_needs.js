@@ -31,6 +31,20 @@ export const needs = [
   },
   { name: 'wasm-ld', commands: ['wasm-ld'], variable: 'WASM_LD', packages: ['lld'], purpose: 'links them' },
   { name: 'ps', commands: ['ps'], packages: ['procps'], purpose: 'finds processes that a test left behind' },
+  {
+    name: 'Open MPI',
+    commands: ['mpirun.openmpi'],
+    packages: ['openmpi-bin', 'libopenmpi3'],
+    // Ubuntu 24.04 renamed the library.
+    ubuntu: ['openmpi-bin'],
+    purpose: 'starts processes that train together',
+  },
+  {
+    name: 'MPICH',
+    commands: ['mpirun.mpich'],
+    packages: ['mpich', 'libmpich12'],
+    purpose: 'does the same with another MPI',
+  },
   { name: 'xz', commands: ['xz'], packages: ['xz-utils'], purpose: 'packs Node for a host with a card' },
   {
     name: 'chromium',

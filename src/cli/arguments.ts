@@ -39,6 +39,8 @@ export interface Command {
    * accept all.
    */
   overrides: 'none' | 'all' | readonly string[];
+  /** Whether several processes of a launcher run it together. */
+  ranks?: true;
   run(parsed: Parsed): Promise<number>;
 }
 

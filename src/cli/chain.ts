@@ -45,19 +45,21 @@ export const chainCommand: Command = {
 export async function runChainCommand(config: Config, workdir: string, device: Device, open = false): Promise<number> {
   requireKeys(config, 'train');
   const display = new ChainDisplay();
-  const { report, stages } = await runInterruptible((signal) =>
-    runChain(config, {
-      workdir,
-      device,
-      signal,
-      onEstimate: (estimates) => display.estimated(estimates),
-      onStage: (stage) => display.stage(stage),
-      onCompile: display.training.onCompile,
-      onStep: (step) => display.step(step),
-      onPlan: (plan) => say(describePlan(plan)),
-      onNotice: (text) => say(`note: ${text}`),
-      onProgress: (progress) => display.progress(progress),
-    }).finally(() => display.stop()),
+  const { report, stages } = await runInterruptible(
+    (signal) =>
+      runChain(config, {
+        workdir,
+        device,
+        signal,
+        onEstimate: (estimates) => display.estimated(estimates),
+        onStage: (stage) => display.stage(stage),
+        onCompile: display.training.onCompile,
+        onStep: (step) => display.step(step),
+        onPlan: (plan) => say(describePlan(plan)),
+        onNotice: (text) => say(`note: ${text}`),
+        onProgress: (progress) => display.progress(progress),
+      }).finally(() => display.stop()),
+    { saves: true },
   );
   if (!report) {
     process.stdout.write('stopped; run the same command again to resume\n');

@@ -1,18 +1,31 @@
 // The command `doctor`: reports what is installed, what is missing and how to fix it.
+import { openDefaultDevice } from '../device/open_default.ts';
 import { UsageError } from '../errors.ts';
 import { requireWritable } from '../io/atomic.ts';
 import { requireFolder, writeBundle } from '../run/machine/bundle.ts';
 import { examine, type Finding } from '../run/machine/doctor.ts';
+import { examineRanks } from '../run/ranks/examine.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { hanging } from './columns.ts';
+import { joinedRanks } from './job.ts';
 
 const marks: Record<Finding['state'], string> = { ok: 'ok     ', note: 'note   ', missing: 'MISSING' };
+
+/** The findings of this machine and, in a job, of its ranks. */
+async function examineAll(): Promise<Finding[]> {
+  const ranks = joinedRanks();
+  if (!ranks) return examine();
+  const own = ranks.isFirst ? await examine() : [];
+  await ranks.meet();
+  return [...own, ...(await examineRanks(ranks, await openDefaultDevice('cpu', {}, () => {})))];
+}
 
 export const doctorCommand: Command = {
   name: 'doctor',
   details: 'Checks devices, compilers, libraries, cache and versions.',
   overrides: 'none',
+  ranks: true,
   options: {
     bundle: {
       value: 'FILE',
@@ -26,7 +39,7 @@ export const doctorCommand: Command = {
     if (workdir !== undefined && bundle === undefined) throw new UsageError('--workdir requires --bundle');
     if (workdir !== undefined) requireFolder(workdir);
     if (bundle !== undefined) await requireWritable(bundle);
-    const findings = await examine();
+    const findings = await examineAll();
     const width = Math.max(...findings.map(({ what }) => what.length));
     for (const { what, state, detail, remedy } of findings) {
       const lines = hanging(`${marks[state]}  ${what.padEnd(width)}  `, escapeText(detail));

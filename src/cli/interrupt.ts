@@ -3,6 +3,7 @@
 import { checkBetweenKernels } from '../device/interruption.ts';
 import { watchSignals } from '../device/signals.ts';
 import { holdsUnsaved } from '../run/workdir/unsaved.ts';
+import { joinedRanks } from './job.ts';
 import { endBar, say } from './screen.ts';
 
 /** Milliseconds that a computation may continue after the first signal. */
@@ -13,21 +14,31 @@ const PATIENCE_MS = 500;
 
 /** Signals within this many milliseconds count as one: npm forwards a Ctrl-C that the terminal also sends directly. */
 const SAME_MS = 500;
+/** The same where a launcher forwards them to each of its processes. */
+const SAME_IN_JOB_MS = 2000;
 
 /** Milliseconds between two polls for signals while kernels run. */
 const POLL_MS = 20;
 
-/** Runs `work` with a signal that the first interrupt aborts. */
-export async function runInterruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/**
+ * Runs `work` with a signal that the first interrupt aborts.
+ * @param saves whether the work then saves what it has done, which the first interrupt says
+ */
+export async function runInterruptible<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  { saves = false } = {},
+): Promise<T> {
   const controller = new AbortController();
+  const ranks = joinedRanks();
   let first = Number.POSITIVE_INFINITY;
   const onSignal = (signal: number) => {
     const now = performance.now();
     if (first === Number.POSITIVE_INFINITY) {
       first = now;
-      say('stopping within about a second, then saving; interrupt again to stop now');
+      const when = ranks ? 'after this step, on all ranks' : 'within about a second';
+      say(`stopping ${when}${saves ? ', then saving' : ''}; interrupt again to stop now`);
       controller.abort();
-    } else if (now - first > SAME_MS) {
+    } else if (now - first > (ranks ? SAME_IN_JOB_MS : SAME_MS)) {
       endBar();
       process.exit(128 + signal);
     }
@@ -39,7 +50,8 @@ export async function runInterruptible<T>(work: (signal: AbortSignal) => Promise
     if (now - polled < POLL_MS) return;
     polled = now;
     signals.poll();
-    if (now - first > GRACE_MS) throw controller.signal.reason;
+    // A rank that left a computation would leave the others waiting for it.
+    if (!ranks && now - first > GRACE_MS) throw controller.signal.reason;
   });
   try {
     return await Promise.race([work(controller.signal), rejectAfterGrace(controller.signal)]);

@@ -8,6 +8,7 @@ import { ConfigError, RectiflowError, UsageError } from '../errors.ts';
 import { packageVersion } from '../run/machine/provenance.ts';
 import { escapeText } from '../text.ts';
 import { type Command, commandHelp, parseArguments } from './arguments.ts';
+import { endJob, joinJob, leaveJob, requireAlone } from './job.ts';
 import { findCommand } from './mode.ts';
 import { endBar, say } from './screen.ts';
 import { type CommandName, summaries } from './summaries.ts';
@@ -49,6 +50,7 @@ function help(): string {
 }
 
 async function main(words: readonly string[]): Promise<number> {
+  await joinJob();
   if (words.length === 0) {
     process.stderr.write(help());
     return 2;
@@ -73,6 +75,7 @@ async function main(words: readonly string[]): Promise<number> {
   // doctor has a line on it.
   if (name !== 'doctor')
     for (const text of surveyEnvironment().unknown) process.stderr.write(`note: ${escapeText(text)}\n`);
+  requireAlone(command);
   return command.run(parsed);
 }
 
@@ -120,7 +123,16 @@ process.on('exit', () => {
 // Code of a configuration may still fail after its module was loaded.
 process.on('unhandledRejection', (error) => process.exit(report(error)));
 
-const status = await main(process.argv.slice(2)).catch(report);
+const status = await main(process.argv.slice(2))
+  .then(async (code) => {
+    await leaveJob();
+    return code;
+  })
+  .catch(async (error) => {
+    const code = report(error);
+    await endJob(error instanceof Error ? error.message : String(error), code);
+    return code;
+  });
 process.exitCode = status;
 process.on('exit', () => {
   if (!lost || status !== 0) return;

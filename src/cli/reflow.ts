@@ -1,11 +1,13 @@
 // The command `reflow`: generates pairs from a trained flow, or trains on them.
 import { join } from 'node:path';
+import { UsageError } from '../errors.ts';
 import type { Config } from '../run/config/schema.ts';
 import { generatePairs } from '../run/sampling/generate_pairs.ts';
 import { trainReflow } from '../run/training/reflow.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
+import { joinedRanks } from './job.ts';
 import { startProgress } from './progress.ts';
 import {
   configOf,
@@ -24,6 +26,7 @@ export const reflowCommand: Command = {
   name: 'reflow',
   details: 'reflow.reflow_type says whether it generates pairs or trains a flow or a one-step generator on them.',
   overrides: 'all',
+  ranks: true,
   options: { ...runOptions, partial: partialOption },
   async run(parsed) {
     const folder = runFolder(parsed);
@@ -35,18 +38,21 @@ export const reflowCommand: Command = {
     if (!config.reflow.reflow_type.startsWith('generate'))
       return folder.within((workdir) =>
         runTraining(config, folder, (options) =>
-          trainReflow(config, { ...options, workdir, device, partial, origin: originOf(parsed) }),
+          trainReflow(config, { ...options, workdir, device, partial, origin: originOf(parsed), ranks: joinedRanks() }),
         ),
       );
+    if (joinedRanks()) throw new UsageError('one process generates pairs; start it without mpirun or srun');
     const progress = startProgress('pairs', config.reflow.total_number_of_samples);
-    const pairs = await runInterruptible((signal) =>
-      generatePairs(config, {
-        device,
-        partial,
-        signal,
-        onNotice: note,
-        onProgress: (done) => progress.update(done, 'solved'),
-      }),
+    const pairs = await runInterruptible(
+      (signal) =>
+        generatePairs(config, {
+          device,
+          partial,
+          signal,
+          onNotice: note,
+          onProgress: (done) => progress.update(done, 'solved'),
+        }),
+      { saves: true },
     ).finally(() => progress.stop());
     process.stdout.write(`${pairs.count} pairs in ${escapeText(pairs.folder)}, NFE ${pairs.nfe.toFixed(1)}\n`);
     return 0;

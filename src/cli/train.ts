@@ -1,6 +1,7 @@
 // The command `train`: trains a 1-rectified flow.
 import { train } from '../run/training/train.ts';
 import type { Command } from './arguments.ts';
+import { joinedRanks } from './job.ts';
 import { configOf, deviceOf, originOf, requireKeys, runFolder, runOptions, showPlan } from './shared.ts';
 import { runTraining } from './training.ts';
 
@@ -8,6 +9,7 @@ export const trainCommand: Command = {
   name: 'train',
   details: 'Resumes if the folder holds a run; without --workdir and --name it begins a new one.',
   overrides: 'all',
+  ranks: true,
   options: runOptions,
   async run(parsed) {
     const folder = runFolder(parsed);
@@ -18,7 +20,9 @@ export const trainCommand: Command = {
     const device = await deviceOf(parsed, config);
     const origin = originOf(parsed);
     return folder.within((workdir) =>
-      runTraining(config, folder, (options) => train(config, { ...options, workdir, device, origin })),
+      runTraining(config, folder, (options) =>
+        train(config, { ...options, workdir, device, origin, ranks: joinedRanks() }),
+      ),
     );
   },
 };

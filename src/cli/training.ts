@@ -55,22 +55,24 @@ export async function runTraining(
     say(text);
     transcript.add(escapeText(text));
   };
-  const result = await runInterruptible((signal) =>
-    work({
-      signal,
-      onCompile: display.onCompile,
-      onStep: (info) => {
-        display.onStep(info);
-        const { step, loss, imagesPerSecond } = info;
-        if ((step + 1) % config.training.log_freq === 0)
-          transcript.add(`step ${step + 1}  loss ${loss.toFixed(4)}  ${Math.round(imagesPerSecond)} images/s`);
-      },
-      onPlan: (plan) => {
-        transcript.begin(plan.workdir);
-        tell(describePlan(plan));
-      },
-      onNotice: (text) => tell(`note: ${text}`),
-    }).finally(() => display.stop()),
+  const result = await runInterruptible(
+    (signal) =>
+      work({
+        signal,
+        onCompile: display.onCompile,
+        onStep: (info) => {
+          display.onStep(info);
+          const { step, loss, imagesPerSecond } = info;
+          if ((step + 1) % config.training.log_freq === 0)
+            transcript.add(`step ${step + 1}  loss ${loss.toFixed(4)}  ${Math.round(imagesPerSecond)} images/s`);
+        },
+        onPlan: (plan) => {
+          transcript.begin(plan.workdir);
+          tell(describePlan(plan));
+        },
+        onNotice: (text) => tell(`note: ${text}`),
+      }).finally(() => display.stop()),
+    { saves: true },
   ).catch((error) => {
     transcript.end(`ended: ${error.message}`);
     throw error;

@@ -117,6 +117,13 @@ export interface Device {
   readonly fastBuilds?: FastBuilds;
 
   /**
+   * Wraps work of the host, a function of a number, as something to enqueue: it is done in its place among the kernels, also when they are
+   * replayed. Absent on devices that do not run in the calling thread.
+   * @internal
+   */
+  hostWork?(name: string, work: (value: number) => void): (value: number) => void;
+
+  /**
    * @throws DeviceError when no memory is left.
    * @internal
    */

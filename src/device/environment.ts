@@ -1,10 +1,11 @@
 // Every environment variable that the package reads, and its values; docs/library.md says what they mean. No other file reads the
 // environment. An empty variable counts as unset; an invalid value is an error wherever it is used.
 import { statSync } from 'node:fs';
-import { availableParallelism, homedir } from 'node:os';
+import { availableParallelism, cpus, homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { isWhole } from '../arguments.ts';
 import { nearestName, ValueError } from '../errors.ts';
+import { type Launch, launchOf } from './launch.ts';
 
 /** The maximum number of threads of one device. */
 export const MOST_THREADS = 256;
@@ -53,6 +54,11 @@ export const variables = {
   RECTIFLOW_DEBUG: oneOf('0, 1, 2 or 3', { 0: 0, 1: 1, 2: 2, 3: 3 }),
   RECTIFLOW_CUDA_CACHING: oneOf('0 or 1', { 0: false, 1: true }),
   RECTIFLOW_VERIFY: oneOf('0 or 1', { 0: false, 1: true }),
+  RECTIFLOW_MPI: library,
+  RECTIFLOW_TIMEOUT: {
+    expected: 'a number of seconds, greater than 0',
+    read: (text: string) => (Number(text) > 0 && Number.isFinite(Number(text)) ? Number(text) : undefined),
+  },
   RECTIFLOW_TORCH_PYTHON: anyText('a Python that runs'),
   CC: { expected: 'a command, its words separated by blanks', read: commandWords },
   CLANG: anyText('a command'),
@@ -162,7 +168,19 @@ function commandWords(text: string): [string, ...string[]] | undefined {
   return command === undefined || command === '' ? undefined : [command, ...rest];
 }
 
-/** RECTIFLOW_THREADS, or all that the system grants. Several processes on one machine finish sooner if they share the cores. */
+/**
+ * RECTIFLOW_THREADS, or all that the system grants. Processes of one launch divide the cores of their machine, unless the launcher has bound
+ * each to cores of its own.
+ */
 export function defaultThreads(): number {
-  return fromEnvironment('RECTIFLOW_THREADS') ?? Math.min(availableParallelism(), MOST_THREADS);
+  const named = fromEnvironment('RECTIFLOW_THREADS');
+  if (named !== undefined) return named;
+  const granted = availableParallelism();
+  const sharing = granted < cpus().length ? 1 : (fromLauncher()?.localSize ?? 1);
+  return Math.min(Math.max(1, Math.floor(granted / sharing)), MOST_THREADS);
+}
+
+/** The launch that this process belongs to; undefined if it was started alone. */
+export function fromLauncher(): Launch | undefined {
+  return launchOf(process.env);
 }

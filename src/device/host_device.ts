@@ -91,6 +91,13 @@ export abstract class HostDevice implements Device {
     this.runtime.runtime_fill(address, byte, bytes);
   }
 
+  hostWork(name: string, work: (value: number) => void): (value: number) => void {
+    return this.recorder.wrapLauncher(name, 'i32', (value) => {
+      work(value);
+      return 0;
+    });
+  }
+
   record(work: () => void): Recording {
     return this.recorder.record(work);
   }

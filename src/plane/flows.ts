@@ -9,12 +9,14 @@ import { atOnce, type Pieces } from '../flow/pieces.ts';
 import { withReplay } from '../flow/replay.ts';
 import { solve } from '../flow/sample.ts';
 import { type FixedSolver, fixedSolvers, tableaus } from '../flow/solvers.ts';
+import { solveStochastic } from '../flow/stochastic.ts';
 import type { Velocity } from '../flow/velocity.ts';
 import { mul } from '../kernels/elementwise.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/scope.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { PlanePairs } from './couplings.ts';
+import { followCurve, type InterpolantName, type SamplerName } from './interpolants.ts';
 import type { PlaneNetwork } from './networks.ts';
 
 /** Solvers of paths in the plane. */
@@ -123,6 +125,18 @@ export interface PathOptions {
   reverse?: boolean;
 }
 
+/** How `PlaneSession.paths` follows points. */
+export interface SampledPathOptions extends PathOptions {
+  /** Kept points of a path besides its start; default: all steps. */
+  stops?: number;
+  /** Default 'solver'. The others take Euler steps, from the start to the end. */
+  sampler?: SamplerName;
+  /** The interpolation whose paths are followed; default 'straight'. Others take the samplers 'natural', 'refresh', and 'solver' with Euler. */
+  interpolant?: InterpolantName;
+  /** For 'refresh' and 'sde': from 0 for none to 1, where all of the start is replaced in each step; default 0.5. */
+  noise?: number;
+}
+
 /** What `followInPieces` calls after each step: the points and the velocity of its first stage. */
 type OnStep = (step: { x: Float64Array; v: Float64Array; t: number }) => void;
 
@@ -187,19 +201,40 @@ function moved(
   return result;
 }
 
-/** The paths of points, with the points at about `stops` + 1 times kept. */
+/** The paths of points, with the points at about `stops` + 1 times kept. @param deviation that of a source that is Gaussian */
 export function pathsOf(
   flow: PlaneFlow,
   start: Float64Array,
-  options: PathOptions & { stops?: number },
-  device: Device,
+  options: SampledPathOptions,
+  { device, seed, deviation }: { device: Device; seed: number; deviation: number },
 ): PlanePaths {
   const { solver = 'euler', steps = 100, reverse = false, stops = steps } = options;
+  const { sampler = 'solver', interpolant = 'straight', noise = 0.5 } = options;
   const paths: PlanePaths = { times: [reverse ? 1 : 0], points: [Float32Array.from(start)], nfe: 0 };
   const keep = (t: number, x: ArrayLike<number>) => {
     paths.times.push(t);
     paths.points.push(Float32Array.from(x));
   };
+  let step = 0;
+  /** Keeps evenly spaced points, the last one always. */
+  const keepStop = (t: number, x: ArrayLike<number>) => {
+    step++;
+    if (Math.floor((step * stops) / steps) > Math.floor(((step - 1) * stops) / steps) || step === steps) keep(t, x);
+  };
+  if (sampler === 'sde') {
+    scope(() => {
+      const x = tensor(Float32Array.from(start), { shape: [start.length / 2, 2], device });
+      const process = { steps, sigmaVariance: noise * deviation, noiseScale: deviation, epsilon: 0, seed };
+      noGrad(() => solveStochastic(flow.velocity, x, { ...process, onStep: (at) => keepStop(at.t, at.x.dataSync()) }));
+    });
+    return { ...paths, nfe: steps };
+  }
+  if (sampler !== 'solver' || interpolant !== 'straight') {
+    const fresh = sampler === 'refresh' ? { share: noise, deviation, seed } : undefined;
+    const method = sampler === 'solver' ? 'euler' : 'natural';
+    followCurve(flow, start, { interpolant, steps, method, fresh }, keepStop);
+    return { ...paths, nfe: steps };
+  }
   if (solver === 'rk45') {
     scope(() => {
       const x = tensor(Float32Array.from(start), { shape: [start.length / 2, 2], device });
@@ -208,14 +243,7 @@ export function pathsOf(
     });
     return paths;
   }
-  let step = 0;
-  atOnce(
-    followInPieces(flow, start, { solver, steps, reverse }, ({ x, t }) => {
-      step++;
-      // Evenly spaced, the last one always.
-      if (Math.floor((step * stops) / steps) > Math.floor(((step - 1) * stops) / steps) || step === steps) keep(t, x);
-    }),
-  );
+  atOnce(followInPieces(flow, start, { solver, steps, reverse }, ({ x, t }) => keepStop(t, x)));
   paths.nfe = steps * tableaus[solver].nodes.length;
   return paths;
 

@@ -21,16 +21,18 @@ import {
   followInPieces,
   KernelFlow,
   NetworkFlow,
-  type PathOptions,
   type PlaneFlow,
   type PlanePaths,
   pathsOf,
   planeSolvers,
+  type SampledPathOptions,
 } from './flows.ts';
+import { interpolantNames, samplerNames } from './interpolants.ts';
 import { type CouplingFigures, type FlowFigures, measureCoupling, measureFlow } from './measure.ts';
 import { makeNetwork, type PlaneNetwork } from './networks.ts';
+import { checkSampler } from './samplers.ts';
 import { type CheckedSettings, type PlaneSettings, planeSettings } from './settings.ts';
-import { Cloud, type PlaneDraw, type PlaneEnd, planeEnds } from './sources.ts';
+import { Cloud, GAUSSIAN_DEVIATION, type PlaneDraw, type PlaneEnd, planeEnds } from './sources.ts';
 import { Trainer } from './trainer.ts';
 
 /** What a session is doing. */
@@ -73,11 +75,14 @@ const [SCALE_POINTS, FLOOR_SETS] = [1000, 3];
 /** Pairs of the first coupling that are compared with their optimal assignment. */
 const COUPLING_PAIRS = 600;
 
-const pathOptions: OptionKinds<PathOptions & { stops?: number }> = {
+const pathOptions: OptionKinds<SampledPathOptions> = {
   solver: oneOf(planeSolvers),
   steps: wholeFrom(1, 10_000),
   reverse: kinds.boolean,
   stops: wholeFrom(1, 10_000),
+  sampler: oneOf(samplerNames),
+  interpolant: oneOf(interpolantNames),
+  noise: kind('a number from 0 to 1', (v) => typeof v === 'number' && v >= 0 && v <= 1),
 };
 const sliceKind = kind('a number of milliseconds above 0', (v) => typeof v === 'number' && v > 0);
 const countKind = wholeFrom(1, 100_000);
@@ -362,17 +367,15 @@ export class PlaneSession {
    * The paths of points under a flow.
    * @param flow its number, from 0
    * @param start points [x, y] on the host, one after the other
-   * @throws ValueError for a flow that has not begun, or points that are not finite
+   * @throws ValueError for a flow that has not begun, points that are not finite, and samplers that do not go together with other options or
+   * with the source: 'refresh' and 'sde' draw from it, so it must be 'gaussian'
    */
-  paths(flow: number, start: ArrayLike<number>, options: PathOptions & { stops?: number } = {}): PlanePaths {
+  paths(flow: number, start: ArrayLike<number>, options: SampledPathOptions = {}): PlanePaths {
     checkArguments('PlaneSession.paths', { start: [start, pointsKind] });
     const checked = checkOptions('PlaneSession.paths', options, pathOptions);
-    return pathsOf(
-      this.flowOf('paths', flow),
-      hostPoints('PlaneSession.paths', 'start', start, 2),
-      checked,
-      this.device,
-    );
+    checkSampler(checked, this.settings);
+    const context = { device: this.device, seed: this.settings.seed, deviation: GAUSSIAN_DEVIATION };
+    return pathsOf(this.flowOf('paths', flow), hostPoints('PlaneSession.paths', 'start', start, 2), checked, context);
   }
 
   /**

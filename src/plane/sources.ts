@@ -50,6 +50,8 @@ export interface PlaneDraw {
 
 /** The factor between the sets of samplePoints, which have a deviation of about 1, and those of the plane. */
 const SIZE = 5;
+/** The standard deviation of the set 'gaussian'. */
+export const GAUSSIAN_DEVIATION = SIZE;
 const RADIUS = 10;
 const TRIANGLE_VARIANCE = 0.3;
 export const MOST_GIVEN = 20_000;

@@ -53,6 +53,7 @@ export { type WatchOptions, watchSnapshots } from './eval/watch.ts';
 export type { LoggerSession, RunLogger, SessionEnd } from './loggers/index.ts';
 export { examine, type Finding } from './machine/doctor.ts';
 export { useTuningFile } from './machine/tuning.ts';
+export { openRanks, type Ranks } from './ranks/ranks.ts';
 export {
   type FlowReport,
   type ReportedFlow,

@@ -316,7 +316,7 @@ export const claims: Record<string, Record<string, Claim>> = {
   },
   plane: {
     ...none('numbers and names', 'ERROR_STEPS', 'couplings', 'planeEnds', 'planeSetNames', 'planeSettings'),
-    ...none('numbers and names', 'planeSolvers', 'velocityKinds'),
+    ...none('numbers and names', 'planeSolvers', 'velocityKinds', 'interpolantNames', 'samplerNames'),
     ...none('points of the host', 'PlaneSession', 'drawPlane'),
   },
   flow: {

@@ -19,6 +19,7 @@ import {
   variables,
 } from '../../src/device/environment.ts';
 import { textModule } from '../../src/device/module.ts';
+import { Mpi } from '../../src/device/mpi.ts';
 import { openDriver } from '../../src/device/native/libcuda.ts';
 import { openNvrtc } from '../../src/device/native/libnvrtc.ts';
 import { openDefaultDevice } from '../../src/device/open_default.ts';
@@ -27,6 +28,7 @@ import { RectiflowError } from '../../src/errors.ts';
 import { findEigenSolver } from '../../src/eval/lapack.ts';
 import { useNamedTuning } from '../../src/run/machine/tuning.ts';
 import { userDataFolder } from '../../src/run/machine/user_files.ts';
+import { Watchdog } from '../../src/run/ranks/watchdog.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-environment-'));
@@ -58,6 +60,12 @@ const rows: Record<VariableName, Row | typeof hint> = {
   RECTIFLOW_DEBUG: [debugLevel, 'yes', '4', '-1', '1.5', 'constructor'],
   RECTIFLOW_CUDA_CACHING: [() => fromEnvironment('RECTIFLOW_CUDA_CACHING'), 'no', '2'],
   RECTIFLOW_VERIFY: [() => fromEnvironment('RECTIFLOW_VERIFY'), 'no', '2'],
+  RECTIFLOW_MPI: [
+    () => new Mpi({ rank: 0, size: 2, localRank: 0, localSize: 2, by: 'Open MPI' }),
+    file,
+    join(folder, 'none.so'),
+  ],
+  RECTIFLOW_TIMEOUT: [() => new Watchdog('rank 0'), '0', '-1', 'soon', 'Infinity'],
   RECTIFLOW_TORCH_PYTHON: [findTorch, 'no-such-python'],
   CC: [findCompiler, 'no-such-cc', 'false', folder, ' ', 'cc "', 'cc; true', '""'],
   CLANG: [() => linkText(textModule('c', 'none', '#include "pool.h"\n', {}), place), 'no-such-clang'],

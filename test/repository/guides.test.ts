@@ -1,7 +1,7 @@
 // The guides as a reader follows them: the configuration, commands and program of "Your own images", the programs of "From
 // diffusers" and "Text to image", and the commands for the published checkpoints.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -71,6 +71,23 @@ it('From diffusers: the velocity of its convention leads to the data', () => {
   expect(numbers).toHaveLength(8);
   for (const number of numbers) expect(number).toBeCloseTo(3, 1);
 });
+
+it('Several processes: the program trains alone, and as two ranks to the same bits', () => {
+  const [program] = blocks(page('cluster.md'), 'ts');
+  const short = program
+    .replace("'digits', {", "'digits', { model: { nf: 8 },")
+    .replace('{ accumulation', '{ n_iters: 2, batch_size: 8, accumulation');
+  writeFileSync(join(project, 'ranks.mjs'), short);
+  const states = ['alone', 'together'].map((name) => {
+    rmSync(join(project, 'runs'), { recursive: true, force: true });
+    const [launcher, ...words] = name === 'alone' ? [process.execPath] : ['mpirun.mpich', '-np', '2', process.execPath];
+    const { stdout, stderr, status } = spawnSync(launcher, [...words, 'ranks.mjs'], { cwd: project, encoding: 'utf8' });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toBe('3 steps\n');
+    return readFileSync(join(project, 'runs/mine/checkpoints-meta/state_3.safetensors'));
+  });
+  expect(states[0].equals(states[1])).toBe(true);
+}, 60_000);
 
 it('Text to image: the program makes a picture', async () => {
   await writePipeline(join(project, 'instaflow'), pipelineShapes().shapes);

@@ -5,8 +5,9 @@ import { compilerName, describeMissingCompiler, lookForCompiler, lookForCompiler
 import { CpuDevice } from '../../device/cpu.ts';
 import { tryCompiler } from '../../device/cpu_compiler.ts';
 import { type CudaPart, surveyCuda } from '../../device/cuda/survey.ts';
-import { surveyEnvironment } from '../../device/environment.ts';
+import { fromLauncher, surveyEnvironment } from '../../device/environment.ts';
 import { declaredModules } from '../../device/module.ts';
+import { findMpi } from '../../device/mpi.ts';
 import { openDevice } from '../../device/open.ts';
 import { ffiVersion, openSystemLibrary } from '../../device/system_library.ts';
 import { DeviceError } from '../../errors.ts';
@@ -49,6 +50,7 @@ export async function examine(): Promise<Finding[]> {
     module,
     ...cuda(),
     systemLibrary(),
+    mpi(),
     configurations(),
   ];
 }
@@ -198,6 +200,18 @@ function systemLibrary(): Finding {
     return { what, state: 'ok', detail: `found; used by ${lapack.purpose}` };
   } catch (error) {
     const remedy = `${lapack.install}; only ${lapack.purpose} uses it`;
+    return { what, state: 'note', detail: (error as Error).message, remedy };
+  }
+}
+
+/** The optional library by which several processes train together. */
+function mpi(): Finding {
+  const what = 'MPI';
+  try {
+    return { what, state: 'ok', detail: `${findMpi(fromLauncher())}; used by training on several processes` };
+  } catch (error) {
+    const remedy =
+      'Debian: openmpi-bin and libopenmpi3, or mpich and libmpich12; only training on several processes uses it';
     return { what, state: 'note', detail: (error as Error).message, remedy };
   }
 }

@@ -33,7 +33,7 @@ export interface TimedWork extends Disposable {
 
 /**
  * Time of one call of `run`, which must be warm, from calls that take a few tenths of a second together: their mean, which counts what
- * happens in some of them only, with their quartiles. Of three calls it is the median, which one slow call does not move, with all of their range.
+ * happens in some of them only, with their quartiles. If there are three calls, it is their median, which one slow call does not move, and their range.
  */
 export function timeCalls(run: () => void): TimeEstimate {
   const times: number[] = [];

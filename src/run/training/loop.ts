@@ -5,10 +5,12 @@ import { checkArgument, checkOptions, kind, kinds, listOf, type OptionKinds } fr
 import { optimizerKind } from '../../nn/optimizer.ts';
 import { runOptions, unetKind } from '../arguments.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
+import { ranksKind } from '../ranks/ranks.ts';
+import { Watchdog } from '../ranks/watchdog.ts';
 import type { Objective } from './objective.ts';
 import { BatchUpdate, type PendingUpdate, type UpdateOptions } from './update.ts';
 
-interface LoopOptions extends Omit<UpdateOptions, 'ahead'> {
+interface LoopOptions extends Omit<UpdateOptions, 'ahead' | 'wantsToStop'> {
   /** First step, and the step at which to stop, exclusive. */
   from: number;
   total: number;
@@ -21,6 +23,8 @@ interface LoopOptions extends Omit<UpdateOptions, 'ahead'> {
    * the network; default: never. Only CUDA devices do so, once steps are recorded.
    */
   mayRunAhead?: (step: number) => boolean;
+  /** With ranks: whether the first one is busy for long after a step, so that the others wait for it. */
+  takesLong?: (step: number) => boolean;
 }
 
 const arraysKind = kind('a list of arrays', Array.isArray);
@@ -43,6 +47,8 @@ const optionKinds: OptionKinds<LoopOptions> = {
   onNotice: runOptions.onNotice,
   onStep: kinds.callback,
   mayRunAhead: kinds.callback,
+  ranks: ranksKind,
+  takesLong: kinds.callback,
 };
 const required = ['model', 'optimizer', 'objective', 'device', 'batchSize', 'from', 'total'] as const;
 
@@ -82,18 +88,25 @@ interface Launched {
  */
 export async function trainingLoop(options: LoopOptions): Promise<number> {
   const checked = checkOptions('trainingLoop', options, optionKinds, required);
-  const { model, objective, from, total, batchSize, signal, mayRunAhead } = checked;
+  const { model, objective, from, total, batchSize, mayRunAhead, ranks, takesLong } = checked;
+  // Ranks stop together, after a step in which one of them said that it wants to.
+  const signal = ranks ? undefined : checked.signal;
+  const wantsToStop = () => checked.signal?.aborted ?? false;
   model.train();
-  using update = new BatchUpdate({ ...checked, ahead: mayRunAhead !== undefined });
+  using update = new BatchUpdate({ ...checked, ahead: mayRunAhead !== undefined, wantsToStop });
+  using watchdog = ranks && new Watchdog(ranks.title);
   let reported = -Infinity;
   let pending: Launched | undefined;
   const report = async ({ step, start, dataSeconds, figures }: Launched) => {
-    const result = figures();
+    const { stop, ...result } = figures();
+    watchdog?.end();
     const now = performance.now();
     const seconds = (now - Math.max(start, reported)) / 1000;
     reported = now;
     const shares = { imagesPerSecond: batchSize / seconds, dataShare: Math.min(1, dataSeconds / seconds) };
     await checked.onStep?.({ step, total, ...shares, ...result });
+    if (takesLong?.(step)) await ranks?.meet();
+    return stop;
   };
   const reportPending = async () => {
     const last = pending;
@@ -111,6 +124,8 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
       const arrays = await unlessAborted(objective.fetch(step), signal);
       checkArgument('trainingLoop', 'what fetch returns', arrays, arraysKind);
       dataSeconds = (performance.now() - start) / 1000;
+      // The first step compiles and records, at a speed of its own on each rank.
+      if (step > from) watchdog?.begin(step);
       figures = update.launch(step, arrays);
     } catch (error) {
       // What failed here came after the step before.
@@ -121,7 +136,7 @@ export async function trainingLoop(options: LoopOptions): Promise<number> {
     await reportPending();
     const launched = { step, start, dataSeconds, figures };
     if (update.runsAhead && step + 1 < total && mayRunAhead?.(step)) pending = launched;
-    else await report(launched);
+    else if (await report(launched)) return step + 1;
   }
   return total;
 }

@@ -14,7 +14,7 @@ import { FileError } from '../../errors.ts';
 import { tensor } from '../../tensor/create.ts';
 import { scope } from '../../tensor/scope.ts';
 import { turn } from '../../turn.ts';
-import { type FlowNetwork, trainingOptions } from '../arguments.ts';
+import type { FlowNetwork } from '../arguments.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
 import { reflowIdentity } from '../checkpoints/identity.ts';
 import { loadModel, openCheckpoint } from '../checkpoints/open.ts';
@@ -30,11 +30,11 @@ import { openDistance } from './distance.ts';
 import { EVALUATED_BATCHES, type Evaluation } from './evaluation.ts';
 import { latentObjective } from './latent_objective.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
-import { runTask, type TrainOptions, type TrainResult } from './session.ts';
+import { runTask, type TrainOptions, type TrainResult, trainOptionKinds } from './session.ts';
 
 type ReflowOptions = TrainOptions & { partial?: boolean };
 
-const optionKinds: OptionKinds<ReflowOptions> = { ...trainingOptions, partial: kinds.boolean };
+const optionKinds: OptionKinds<ReflowOptions> = { ...trainOptionKinds, partial: kinds.boolean };
 
 /**
  * Trains a student of the flow in reflow.last_flow_ckpt, or resumes an interrupted run.

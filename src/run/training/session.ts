@@ -1,12 +1,13 @@
 // Runs one training stage in a work directory: resumes from its state if there is one, runs the loop, and writes
 // states, snapshots and records. The TrainingTask provides the objective and its evaluation.
 import { existsSync } from 'node:fs';
+import type { OptionKinds } from '../../arguments.ts';
 import type { CompileProgress, Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { listenToNotices } from '../../device/notices.ts';
 import { NonFiniteError } from '../../errors.ts';
 import type { Optimizer } from '../../nn/optimizer.ts';
-import type { FlowNetwork } from '../arguments.ts';
+import { type FlowNetwork, trainingOptions } from '../arguments.ts';
 import { type Checkpoint, checkpointParts, requireMoments, saveCheckpoint } from '../checkpoints/checkpoint.ts';
 import { requireFinite } from '../checkpoints/finite.ts';
 import type { RunIdentity } from '../checkpoints/identity.ts';
@@ -17,12 +18,14 @@ import type { TrainingStep } from '../checkpoints/training_step.ts';
 import type { Config } from '../config/types.ts';
 import type { RunLogger, SessionEnd } from '../loggers/index.ts';
 import { NUMERICS, provenance } from '../machine/provenance.ts';
+import { type Ranks, ranksKind } from '../ranks/ranks.ts';
 import { sampleModel } from '../sampling/sample.ts';
 import { type RunOrigin, SessionWriter } from '../workdir/record.ts';
 import { withUnsavedWork } from '../workdir/unsaved.ts';
 import { WorkDirectory } from '../workdir/workdir.ts';
 import type { Diagnostics } from './diagnostics.ts';
 import type { Evaluation } from './evaluation.ts';
+import { followRun, requireJob, scheduleOf, shareStart } from './follow.ts';
 import { RunJournal } from './journal.ts';
 import { trainingLoop, wasAborted } from './loop.ts';
 import type { Objective } from './objective.ts';
@@ -50,7 +53,14 @@ export interface TrainOptions {
   origin?: RunOrigin;
   /** Loggers besides those of training.loggers, such as an adapter to a tracker. */
   loggers?: readonly RunLogger[];
+  /**
+   * The processes that train together, of `openRanks`. Each calls the same function; the first one alone uses the work directory, and its
+   * result has the loss and the checkpoint.
+   */
+  ranks?: Ranks;
 }
+
+export const trainOptionKinds: OptionKinds<TrainOptions> = { ...trainingOptions, ranks: ranksKind };
 
 export interface TrainResult {
   /** `workdir`, or its sibling if `workdir` belongs to another stage. */
@@ -77,7 +87,7 @@ interface TrainingTask {
 }
 
 /** Called with the new network before a state is restored. It may set the initial weights. */
-type OpenTask = (model: FlowNetwork) => Promise<TrainingTask>;
+export type OpenTask = (model: FlowNetwork) => Promise<TrainingTask>;
 
 /**
  * Trains in options.workdir, or in a sibling folder if that belongs to another stage. Every draw is a function of
@@ -99,11 +109,16 @@ export async function runTask(
   };
   using _heard = listenToNotices(onNotice);
   requireMemory(config, device, 'training');
+  const { ranks } = options;
+  if (ranks) requireJob(ranks, config, device);
+  if (ranks && !ranks.isFirst) return withUnsavedWork(() => followRun(config, options, ranks, open));
   const workdir = await WorkDirectory.open(options.workdir, identity, otherStage, onNotice, options.signal);
   try {
     const own = await workdir.latestState(config, onNotice);
     await workdir.writeConfig(config);
     await device.prepare(declaredModules(), options.onCompile);
+    // The others then find the compiled kernels.
+    await ranks?.meet();
     const model = buildModel(config, device);
     let optimizer: Optimizer | undefined;
     try {
@@ -117,6 +132,7 @@ export async function runTask(
           `the training set had ${state.items} images or pairs and now has ${task.items}: the order of batches changes and, for images, the held-out part`,
         );
       const from = state?.step ?? 0;
+      if (ranks) await shareStart(ranks, optimizer, from);
       if (from <= config.training.n_iters) {
         const { objective } = task;
         const plan = await planTraining({ model, optimizer, config, device, objective, workdir: workdir.path, from });
@@ -200,8 +216,10 @@ interface Session extends Omit<TrainOptions, 'workdir'> {
 
 /** Runs and records the steps from `from` until the end or the signal. */
 async function session(options: Session): Promise<TrainResult> {
-  const { config, workdir, model, optimizer, task, journal, record, from, numerics, device, signal } = options;
+  const { config, workdir, model, optimizer, task, journal, record, from, numerics, device, ranks } = options;
   const { n_iters: last, batch_size: batchSize, accumulation, ...every } = config.training;
+  // With ranks, an evaluation is completed: the others wait for it.
+  const signal = ranks ? undefined : options.signal;
   const total = last + 1;
   const recent: number[] = [];
   let peakMemory = 0;
@@ -254,10 +272,7 @@ async function session(options: Session): Promise<TrainResult> {
     model.train();
   };
 
-  const due = (step: number, frequency: number) => step > 0 && step % frequency === 0;
-  const isPictured = (step: number) => due(step, every.snapshot_freq) || step === last;
-  const isEvaluated = (step: number) => isPictured(step) || step % every.eval_freq === 0;
-  const isSaved = (step: number) => due(step, every.snapshot_freq_for_preemption) && step < last;
+  const { isPictured, isEvaluated, isSaved } = scheduleOf(config);
   /** Samples and evaluates a step, then logs it, so that its line includes the results of the evaluation. */
   const evaluateAndRecord = async (info: TrainingStep) => {
     const { step } = info;
@@ -275,6 +290,7 @@ async function session(options: Session): Promise<TrainResult> {
 
   try {
     if (unevaluated) await evaluateAndRecord(unevaluated);
+    await ranks?.meet();
     const steps = await trainingLoop({
       model,
       optimizer,
@@ -284,9 +300,11 @@ async function session(options: Session): Promise<TrainResult> {
       accumulation,
       from,
       total,
-      signal,
+      signal: options.signal,
+      ranks,
       onNotice: options.onNotice,
       mayRunAhead: (step) => !isEvaluated(step) && !isSaved(step),
+      takesLong: (step) => isEvaluated(step) || isSaved(step),
       onStep: async (info) => {
         recent[info.step % 50] = info.loss;
         peakMemory = Math.max(peakMemory, device.memory().highWater);

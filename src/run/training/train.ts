@@ -1,6 +1,5 @@
 // `train`: trains a 1-rectified flow in a work directory, resuming from its state if there is one.
-import { checkOptions, type OptionKinds } from '../../arguments.ts';
-import { trainingOptions } from '../arguments.ts';
+import { checkOptions } from '../../arguments.ts';
 import { trainIdentity } from '../checkpoints/identity.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
@@ -8,9 +7,7 @@ import { loadDataset, trainingBatches } from '../data.ts';
 import { flowDiagnostics, probeNoise } from './diagnostics.ts';
 import { EVALUATED_BATCHES, evaluationLoss } from './evaluation.ts';
 import { flowObjective } from './objective.ts';
-import { runTask, type TrainOptions, type TrainResult } from './session.ts';
-
-const optionKinds: OptionKinds<TrainOptions> = trainingOptions;
+import { runTask, type TrainOptions, type TrainResult, trainOptionKinds } from './session.ts';
 
 /**
  * Trains a 1-rectified flow in a work directory. Every draw is a function of seed, step and sample, so a run that was stopped, even by
@@ -29,7 +26,7 @@ const optionKinds: OptionKinds<TrainOptions> = trainingOptions;
  */
 export async function train(config: Config, options: TrainOptions): Promise<TrainResult> {
   requireConfig('train', config);
-  const checked = checkOptions('train', options, optionKinds, ['workdir', 'device']);
+  const checked = checkOptions('train', options, trainOptionKinds, ['workdir', 'device']);
   const { device, onNotice } = checked;
   using batches = await trainingBatches(config, onNotice);
   using heldOut = await loadDataset(config, 'heldOut', onNotice);

@@ -12,6 +12,8 @@ import { keep, scope } from '../../tensor/scope.ts';
 import { requireTensor, type Tensor } from '../../tensor/tensor.ts';
 import type { FlowNetwork } from '../arguments.ts';
 import type { TrainingStep } from '../checkpoints/training_step.ts';
+import { Exchange } from '../ranks/exchange.ts';
+import type { Ranks } from '../ranks/ranks.ts';
 import { DeviceBatch } from './batch.ts';
 import type { Objective } from './objective.ts';
 
@@ -30,10 +32,17 @@ export interface UpdateOptions {
    * be finite, that later step has changed nothing.
    */
   ahead?: boolean;
+  /** The processes that compute the parts of a batch together. */
+  ranks?: Ranks;
+  /** Whether this rank wants to stop; asked once a step. */
+  wantsToStop?: () => boolean;
 }
 
 /** The figures of an update. */
-export type UpdateResult = Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'>;
+export interface UpdateResult extends Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> {
+  /** Whether a rank wants to stop, the same on all ranks. */
+  stop: boolean;
+}
 
 /**
  * Waits for a launched update and returns its figures. It must be called before the update after the next is launched.
@@ -57,6 +66,8 @@ export class BatchUpdate {
   private readonly results: Tensor;
   /** How `results` are read if steps may run ahead. */
   private readonly reads: LateReads | undefined;
+  /** How gradients travel between ranks. */
+  private readonly exchange: Exchange | undefined;
   /** undefined before the first step, 'none' if steps run op by op. */
   private recording: Recording | 'none' | undefined;
 
@@ -69,10 +80,12 @@ export class BatchUpdate {
       throw new ValueError(`a batch of ${batchSize} cannot be divided into ${accumulation} equal parts`);
     this.parts = Array.from({ length: accumulation }, (_, i) => i * this.partSize);
     this.share = this.partSize / batchSize;
+    const { ranks, optimizer } = options;
+    this.exchange = ranks && new Exchange(ranks, optimizer.arena.gradients, accumulation, device);
     this.batch = new DeviceBatch(batchSize, objective.shapes, device);
     this.cotangent = keep(full([], this.share, { device }));
     this.results = keep(zeros([accumulation + 1], { device }));
-    this.reads = ahead ? device.lateReads?.(4 * (accumulation + 1)) : undefined;
+    this.reads = ahead && !ranks ? device.lateReads?.(4 * (accumulation + 1)) : undefined;
     options.model.dropoutState.origin = this.batch.origin;
   }
 
@@ -102,8 +115,11 @@ export class BatchUpdate {
     if (first) device.resetHighWater();
     const { live } = device.memory();
     try {
-      if (this.recording && this.recording !== 'none') this.recording.replay();
-      else this.work();
+      const { recording } = this;
+      const work = () => (recording && recording !== 'none' ? recording.replay() : this.work());
+      // A rank that left a step would leave the others waiting in it.
+      if (this.exchange) withoutInterruption(work);
+      else work();
     } catch (error) {
       optimizer.abandon();
       throw error;
@@ -126,6 +142,7 @@ export class BatchUpdate {
     { step, arrays, learningRate }: { step: number; arrays: readonly Float32Array[]; learningRate: number },
   ): UpdateResult {
     const gradientNorm = values.pop() as number;
+    const stop = this.gatherLosses(values);
     const loss = values.reduce((sum, value) => sum + value * this.share, 0);
     const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm);
     if (!finite && this.reads) {
@@ -135,7 +152,16 @@ export class BatchUpdate {
     }
     if (!Number.isFinite(loss)) throw this.nonFinite(`the loss is ${loss}`, step);
     if (!Number.isFinite(gradientNorm)) throw this.nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
-    return { loss, learningRate, gradientNorm };
+    return { loss, learningRate, gradientNorm, stop };
+  }
+
+  /** Fills in the losses of the parts that other ranks computed. @returns whether a rank wants to stop */
+  private gatherLosses(values: number[]): boolean {
+    const { ranks, wantsToStop } = this.options;
+    if (!ranks) return false;
+    const all = ranks.gather([Number(wantsToStop?.() ?? false), ...values]);
+    for (const i of values.keys()) values[i] = all[i % ranks.size][1 + i];
+    return all.some(([flag]) => flag !== 0);
   }
 
   private record(expectedBytes: number): Recording | 'none' {
@@ -152,13 +178,19 @@ export class BatchUpdate {
   /** @param keepGradients whether the gradients of the step stay where the next step's are written */
   private work(keepGradients = false): void {
     const { device, optimizer } = this.options;
-    this.parts.forEach((first, i) => {
+    const { exchange } = this;
+    const compute = (i: number) =>
       scope(() => {
-        const loss = this.loss(first);
+        const loss = this.loss(this.parts[i]);
         device.copy(this.results.address + 4 * i, loss.address, 4);
         loss.backward(this.cotangent);
       });
-    });
+    if (!exchange) for (const i of this.parts.keys()) compute(i);
+    for (let round = 0; exchange && round < exchange.rounds; round++) {
+      const part = exchange.partOf(round);
+      if (part !== undefined) compute(part);
+      exchange.finishRound(round);
+    }
     // The update is skipped if the losses of this step or the norm of the step before are not finite.
     const guard = this.reads && this.results;
     scope(() =>
@@ -179,13 +211,20 @@ export class BatchUpdate {
     let op = '';
     try {
       checkFinite(() => {
-        for (const first of this.parts) scope(() => this.loss(first).backward(this.cotangent));
+        for (const first of this.ownParts()) scope(() => this.loss(first).backward(this.cotangent));
       });
     } catch (error) {
       if (!(error instanceof NonFiniteError)) throw error;
       op = `: ${error.message}`;
     }
+    op = this.options.ranks?.gatherTexts(op).find((text) => text !== '') ?? op;
     return new NonFiniteError(`${what} at step ${step}${op}; lower optim.lr, or check the data`);
+  }
+
+  /** The parts that this rank computes. */
+  private ownParts(): number[] {
+    const { ranks } = this.options;
+    return this.parts.filter((_, i) => !ranks || i % ranks.size === ranks.rank);
   }
 
   [Symbol.dispose](): void {
@@ -194,6 +233,7 @@ export class BatchUpdate {
     if (this.recording !== 'none') this.recording?.[Symbol.dispose]();
     const { dropoutState } = this.options.model;
     if (dropoutState.origin === this.batch.origin) dropoutState.origin = undefined;
+    this.exchange?.[Symbol.dispose]();
     this.batch[Symbol.dispose]();
     this.cotangent.dispose();
     this.results.dispose();
