@@ -189,7 +189,7 @@ describe('statistics', () => {
 });
 
 describe('image sheets', () => {
-  // Samples of a flow of latents are no images.
+  // A flow of latents has no image sheets.
   const ofImages = presetNames().filter((name) => name !== 'latents');
   it.each(ofImages)('of %s, in small, with neither data nor weights of Inception', async (preset) => {
     const config = await configWith(preset, {
