@@ -9,6 +9,7 @@ import type { LatentUNet } from '../../nn/latent_unet.ts';
 import { loadLatents } from '../checkpoints/open.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
+import { latentOptions } from '../latents/network.ts';
 import { promptsOf } from '../latents/prompts.ts';
 import { computeStates, planStates, removeOtherStates, TextStates, tokenizerOf } from '../latents/text_states.ts';
 import { sampledLatents } from '../latents/velocity.ts';
@@ -20,6 +21,7 @@ export interface LatentConditions {
 
 /** What the pairs of a configuration are made for. @throws ConfigError, FileError for texts or networks that cannot be used */
 export async function latentConditions(config: Config): Promise<LatentConditions> {
+  latentOptions(config);
   const { table, column } = await promptsOf(config);
   const states = await planStates(config, await tokenizerOf(config));
   return { condition: { ...pairCondition('text', table, column), states }, column };
