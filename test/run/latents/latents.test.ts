@@ -301,7 +301,7 @@ describe('losses', () => {
 const checkpoint = (name: string) => join(folder, name, 'checkpoints', 'checkpoint_1.safetensors');
 
 describe('training', () => {
-  const train = async (name: string, values: object = {}, stopAfter?: number) => {
+  const train = async (name: string, values: Record<string, unknown> = {}, stopAfter?: number) => {
     const controller = new AbortController();
     const losses: number[] = [];
     await trainReflow(await student(values), {
@@ -319,8 +319,8 @@ describe('training', () => {
 
   it.each([
     // All weights take a minute.
-    ...(full ? [['weights', {}] as [string, object]] : []),
-    ['changes of rank 2', { 'model.lora_rank': 2 }] as [string, object],
+    ...(full ? [['weights', {}] as [string, Record<string, unknown>]] : []),
+    ['changes of rank 2', { 'model.lora_rank': 2 }] as [string, Record<string, unknown>],
   ])(
     'of %s resumes to the same bits',
     async (what, values) => {
