@@ -24,6 +24,7 @@ export type {
   PairShape,
   PairShard,
   SourceLaw,
+  TextStatesPlan,
 } from './pairs/manifest.ts';
 export { pairCondition, readManifest } from './pairs/manifest.ts';
 export { type PairBatch, PairSet, writePairFile } from './pairs/set.ts';

@@ -97,11 +97,11 @@ export function disagreements(config: Config): string[] {
     );
   if (reflow.real_data_ratio > 0 && reflow.reflow_type === 'train_online_reflow')
     faults.push(`reflow.real_data_ratio: expected 0 for train_online_reflow; got ${reflow.real_data_ratio}`);
-  return [...faults, ...captionDisagreements(config), ...transferDisagreements(config)];
+  return [...faults, ...captionDisagreements(config), ...latentDisagreements(config), ...transferDisagreements(config)];
 }
 
 /** What a flow from images does not have, because they have no density and are not noise. */
-function transferDisagreements({ model, sampling, training, eval: evaluated }: Config): string[] {
+function transferDisagreements({ model, source, sampling, training, eval: evaluated }: Config): string[] {
   if (sampling.init_type !== 'data')
     return training.feature_weight > 0
       ? [
@@ -110,13 +110,36 @@ function transferDisagreements({ model, sampling, training, eval: evaluated }: C
       : [];
   const words = 'with sampling.init_type data';
   const faults: string[] = [];
-  if (model.name === 'unet2d_condition') faults.push(`model.name: expected another one ${words}; got ${model.name}`);
+  if (model.name !== 'ncsnpp') faults.push(`model.name: expected ncsnpp ${words}; got ${model.name}`);
+  if (source.dataset === 'PROMPTS') faults.push('source.dataset: expected a data set of images; got PROMPTS');
   if (sampling.sigma_variance > 0)
     faults.push(
       `sampling.sigma_variance: expected 0 ${words}, since the stochastic sampler needs starts from noise; got ${sampling.sigma_variance}`,
     );
   if (evaluated.enable_bpd)
     faults.push(`eval.enable_bpd: expected false ${words}, since images have no density as noise has; got true`);
+  return faults;
+}
+
+/** What a flow of latents needs, and what it does not have. */
+function latentDisagreements({ data, model, training, sampling, reflow }: Config): string[] {
+  const latent = model.name === 'stable_diffusion';
+  const faults: string[] = [];
+  if (latent !== (data.dataset === 'PROMPTS'))
+    faults.push(
+      `data.dataset: expected ${latent ? 'PROMPTS' : 'a data set of images'} with model.name ${model.name}; got ${data.dataset}`,
+    );
+  if (!latent) return faults;
+  const expect = (key: string, given: unknown, ...allowed: unknown[]) => {
+    if (!allowed.includes(given))
+      faults.push(`${key}: expected ${allowed.join(' or ')} with model.name ${model.name}; got ${given}`);
+  };
+  expect('model.dropout', model.dropout, 0);
+  expect('training.snapshot_sampling', training.snapshot_sampling, false);
+  expect('sampling.sigma_variance', sampling.sigma_variance, 0);
+  expect('reflow.reflow_type', reflow.reflow_type, 'generate_data_from_z0', 'train_reflow');
+  expect('reflow.real_data_ratio', reflow.real_data_ratio, 0);
+  expect('reflow.flip_pairs', reflow.flip_pairs, false);
   return faults;
 }
 

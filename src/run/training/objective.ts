@@ -212,9 +212,9 @@ export function teacherEnds(teacher: FlowNetwork, z0: Tensor, { reflow }: Config
   return noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps })).x;
 }
 
-/** The loss of pairs by the keys of reflow. */
+/** The loss of a velocity on pairs, by the keys of reflow. */
 export function reflowLoss(
-  { config, distance }: ReflowOptions,
+  { config, distance }: Pick<ReflowOptions, 'config' | 'distance'>,
   velocity: Velocity,
   draw: Draw,
   x0: Tensor,

@@ -24,12 +24,15 @@ import { requireConfig } from '../config/require.ts';
 import { imageShape, pairShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import type { ImageBatches } from '../data.ts';
+import { fillLatents, hasLatents, isLatent } from '../latents/network.ts';
+import { TextStates } from '../latents/text_states.ts';
 import { openPairSource } from '../sampling/pair_source.ts';
 import { isTransfer, startImages } from '../source.ts';
 import { DeviceBatch } from './batch.ts';
 import { type Coupling, flowDiagnostics, probeCount, probeNoise } from './diagnostics.ts';
 import { openDistance } from './distance.ts';
 import { EVALUATED_BATCHES, type Evaluation } from './evaluation.ts';
+import { latentObjective } from './latent_objective.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult, trainOptionKinds } from './session.ts';
 import { onlineTransferObjective, sourceBatches } from './transfer.ts';
@@ -65,27 +68,34 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
   const images = opened && { dataset: opened.dataset, centered: opened.centered, sha256: opened.sha256 };
   const pairs = offline ? await PairSet.open(reflow.data_root, shape, onNotice, images) : undefined;
   let real: PairSet | undefined;
+  let texts: TextStates | undefined;
   let teacher: FlowNetwork | undefined;
   let source: ImageBatches | undefined;
   try {
     if (!offline && isTransfer(config)) source = await sourceBatches(config, onNotice);
     if (pairs) requireStarts(pairs, config);
     if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
+    if (pairs && hasLatents(config)) texts = await TextStates.ofPairs(pairs, config);
     if (pairs && reflow.real_data_ratio > 0) real = await openReal(config, shape, onNotice);
     return await runTask(identity, config, checked, async (model) => {
-      const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
-      const weights = reflow.student === 'ema' ? flow.ema : flow.model;
-      requireFinite(flow.path, { weights });
-      model.loadStateDict(weights, flow.path, { partial });
+      if (isLatent(model) && (model.lora || reflow.last_flow_ckpt === '')) await fillLatents(model, config, device);
+      if (!hasLatents(config) || reflow.last_flow_ckpt !== '') {
+        const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
+        const weights = reflow.student === 'ema' ? flow.ema : flow.model;
+        requireFinite(flow.path, { weights });
+        model.loadStateDict(weights, flow.path, { partial });
+      }
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
       const common = { model, config, device, distance: measure.distance };
       const objective = pairs
-        ? pairObjective({ pairs, real }, common)
+        ? isLatent(model)
+          ? latentObjective(pairs, texts as TextStates, { ...common, model })
+          : pairObjective({ pairs, real }, common)
         : source
           ? onlineTransferObjective(teacher as FlowNetwork, source, common)
           : onlineObjective(teacher as FlowNetwork, common);
       const coupling = pairs
-        ? await storedCoupling(pairs, config)
+        ? await storedCoupling(pairs, config, texts)
         : await onlineCoupling(teacher as FlowNetwork, config, device);
       return {
         objective,
@@ -100,6 +110,7 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
     teacher?.dispose();
     source?.[Symbol.dispose]();
     await pairs?.close();
+    await texts?.close();
     await real?.close();
   }
 }
@@ -137,12 +148,13 @@ async function openReal(
 }
 
 /** Pairs spread evenly over the store, the same in every run. */
-async function storedCoupling(pairs: PairSet, config: Config): Promise<Coupling> {
+async function storedCoupling(pairs: PairSet, config: Config, texts?: TextStates): Promise<Coupling> {
   const count = Math.min(probeCount(config), pairs.count);
   const { z0, z1, column } = await pairs.load(
     Int32Array.from({ length: count }, (_, i) => Math.floor((i * pairs.count) / count)),
   );
   const { table } = pairs.condition ?? {};
+  if (texts && column) return { z0, z1, states: await texts.load(column) };
   return { z0, z1, ...(table && column && { texts: Array.from(column, (place) => table[place]) }) };
 }
 

@@ -282,8 +282,14 @@ describe('refuses by name', () => {
     [
       'captions',
       { 'model.name': 'unet2d_condition', 'data.caption': 'a {class}' },
-      /model\.name: expected another one/,
+      /model\.name: expected ncsnpp with sampling\.init_type data; got unet2d_condition/,
     ],
+    [
+      'encoded latents',
+      { 'model.name': 'stable_diffusion', 'data.dataset': 'PROMPTS' },
+      /model\.name: expected ncsnpp with sampling\.init_type data; got stable_diffusion/,
+    ],
+    ['texts as the source', { 'source.dataset': 'PROMPTS' }, /source\.dataset: expected a data set of images/],
   ])('%s', async (_, values, says) => {
     await expect(bold(values)).rejects.toThrow(says);
   });

@@ -15,6 +15,7 @@ export const dataSets = {
   FOLDER: { encoded: true },
   MNIST: { encoded: false },
   DIGITS: { encoded: false },
+  PROMPTS: { encoded: false },
 } as const;
 /** The names of the classes of data sets with labels, in their order. */
 export const classNames: { readonly [Name in keyof typeof dataSets]?: readonly string[] } = {
@@ -41,11 +42,11 @@ export const dataTable = table(
   {
     dataset: fixed(
       z.enum(Object.keys(dataSets) as DataSetName[]),
-      'The data set. DIGITS is in the package, CIFAR10 is downloaded if data.root_path is empty, AFHQ, METFACES and CELEBA are folders as they are published, FOLDER is any folder of images. Names in capitals, except CIFAR10 and LSUN, are not in the official code.',
+      'The data set. DIGITS is in the package, CIFAR10 is downloaded if data.root_path is empty, AFHQ, METFACES and CELEBA are folders as they are published, FOLDER is any folder of images, PROMPTS a file of texts, for model.name stable_diffusion. Names in capitals, except CIFAR10 and LSUN, are not in the official code.',
     ),
     root_path: free(
       z.string(),
-      'Folder of the files of the data set; empty if the set is in the package or is downloaded.',
+      'Folder of the files of the data set, or the file of PROMPTS, UTF-8 with a text in each line; empty if the set is in the package or is downloaded.',
       {
         also: ['report'],
       },
