@@ -11,6 +11,7 @@ import { commands } from '../support/commands.ts';
 import { pipelineShapes, writePipeline } from '../support/instaflow.ts';
 import { estimatedTextRows, type Rows, servedTextRows, textRows } from '../support/text_options.ts';
 import { toyRows } from '../support/toy_options.ts';
+import { transferRows } from '../support/transfer_options.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-options-'));
 const at = (name: string) => join(folder, name);
@@ -53,7 +54,6 @@ const pairsOf = (config: string, root: string) =>
    --config.reflow.data_root ${root} --config.reflow.total_number_of_samples 4 --config.sampling.use_ode_sampler euler --config.sampling.sample_N 2`;
 const bold = tiny.replace('digits', 'digits_bold');
 const moved = at('bold/checkpoints/checkpoint_0.safetensors');
-const transfer = `transfer --checkpoint ${moved} --input 2 --out ${at('x.npy')}`;
 const judged = `eval ${tiny} --workdir ${run} --config.eval.enable_loss --config.eval.max_images 16`;
 const model = at('instaflow');
 const text = `text --model ${model} cat --size 64`;
@@ -153,20 +153,7 @@ const rows: Record<string, Rows> = {
     latents: [`${sample} --latents ${at('none.npy')} --out ${at('x.npy')}`, /none\.npy: no such file/],
     ...device(`${euler} --steps 1 --out ${at('x.npy')}`),
   },
-  transfer: {
-    checkpoint: ['transfer --input 2 --out x.png', /--checkpoint is required/],
-    best: [`${transfer} --best`, /--best needs the folder of a run as --checkpoint/],
-    input: [`transfer --checkpoint ${moved} --input 0 --out x.png`, /--input expects a number of images from 1/],
-    out: [`transfer --checkpoint ${moved} --input 2`, /--out is required/],
-    reverse: [`${transfer} --reverse --sampler euler --steps 1`, /2 images from the target to the source/],
-    sampler: [`${transfer} --sampler heun --steps 3`, /^NFE 6 /m],
-    steps: [`${transfer} --sampler euler --steps 3`, /^NFE 3 /m],
-    tol: [`${transfer} --sampler euler --tol 1`, /--tol has no effect with the sampler euler; give --steps/],
-    seed: [`${transfer} --reverse --seed 1`, /--seed has no effect with --reverse/],
-    scale: [`${transfer} --scale 2`, /scale has an effect only on a grid/],
-    config: [`${transfer} --config digits`, /transfer needs a flow between two sets of images/],
-    ...device(transfer),
-  },
+  transfer: { ...transferRows(at, moved), ...device(`transfer --checkpoint ${moved} --input 2 --out ${at('x.npy')}`) },
   text: { ...textRows(at, model), ...device(`${text} --out ${at('x.png')}`) },
   serve: {
     checkpoint: ['serve', /give --checkpoint FILE for samples, or --model DIR for pictures of texts/],

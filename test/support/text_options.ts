@@ -3,7 +3,7 @@
 /** By option. */
 export type Rows = Record<string, [line: string, says: RegExp]>;
 
-type At = (name: string) => string;
+export type At = (name: string) => string;
 
 /** The rows of `text`, without those of its device. @param at the path of a file by its name @param model the folder of a model */
 export function textRows(at: At, model: string): Rows {

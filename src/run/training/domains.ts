@@ -51,6 +51,7 @@ export interface DomainsOptions {
   signal?: AbortSignal;
   /** Called after each update. */
   onStep?: (step: { step: number; total: number; loss: number }) => void;
+  /** Receives what is worth telling about the data. */
   onNotice?: (text: string) => void;
 }
 
