@@ -224,8 +224,8 @@ describe('a manifest', () => {
     ['of another program', (text) => text.replace('rectiflow pairs', 'x'), /is not a manifest of pairs/],
     [
       'of a later version',
-      (text) => text.replace('"version": 1', '"version": 3'),
-      /has version 3; this package reads 1 and 2/,
+      (text) => text.replace('"version": 1', '"version": 4'),
+      /has version 4; this package reads 1, 2 and 3/,
     ],
     [
       'a hostile count',

@@ -98,7 +98,8 @@ it('a table without a place for an entry is refused, and one with unused entries
   // A reader of version 1 would not see the texts, so the version must say that there are some.
   expect(await open({ version: 1 })).toMatch(/manifest\.json: has version 1, but a condition/);
   expect(await open({ version: 2, condition: undefined })).toMatch(/manifest\.json: has version 2, but no condition/);
-  expect(await open({ version: 3 })).toMatch(/manifest\.json: has version 3; this package reads 1 and 2/);
+  expect(await open({ version: 3 })).toMatch(/manifest\.json: has version 3, but its pairs start from noise/);
+  expect(await open({ version: 4 })).toMatch(/manifest\.json: has version 4; this package reads 1, 2 and 3/);
   const rare = Int32Array.from(column, (place) => Math.min(place, 1));
   const root = await makePairs({ condition: pairCondition('label', table, rare) }, { column: rare });
   const [{ state, detail }] = await conditionFindings(root);

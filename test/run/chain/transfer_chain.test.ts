@@ -14,7 +14,7 @@ import { configWith } from '../../support/config.ts';
 import { full } from '../../support/devices.ts';
 import { noFaults } from '../../support/faults.ts';
 
-const MOST_KILLS = full ? 40 : 3;
+const MOST_KILLS = full ? 40 : 2;
 const root = mkdtempSync(join(tmpdir(), 'rectiflow-transfer-chain-'));
 /** A chain of few steps with a network of few channels. Its classifiers are tested in test/run/training/transfer.test.ts. */
 const values = {

@@ -209,7 +209,7 @@ describe('overrides as a nested object', () => {
     [{ lr: 1 }, 'unknown key lr; did you mean optim.lr?', 'lr', '1'],
     [{ 'model.nf': 8 }, 'unknown key "model.nf"; write { model: { nf: ... } }'],
     [{ optimizer: { lr: 1 } }, 'unknown key optimizer; did you mean optim.optimizer?', 'optimizer', 'x'],
-    [{ model: 1 }, 'model is a table; name one of its keys: name, heads, ', 'model', '1'],
+    [{ model: 1 }, 'model is a table; name one of its keys: name, folder, ', 'model', '1'],
     [{ optim: { lr: -1 } }, 'optim.lr: expected a number above 0, at most 1e+30; got -1', 'optim.lr', '-1'],
     [{ model: { nf: 1.5 } }, 'model.nf: expected a whole number from 4 to 16384; got 1.5', 'model.nf', '1.5'],
     [
@@ -218,7 +218,7 @@ describe('overrides as a nested object', () => {
     ],
     [{ model: { nf: '8' } }, 'model.nf: expected a whole number from 4 to 16384; got "8"'],
     [{ model: { nf: { x: 8 } } }, 'model.nf: expected a whole number from 4 to 16384; got an object with "x"'],
-    [{ model: null }, 'model is a table; name one of its keys: name, heads, '],
+    [{ model: null }, 'model is a table; name one of its keys: name, folder, '],
     [{ data: { centered: 'yes' } }, 'data.centered: expected true or false; got "yes"'],
     [{ model: { ch_mult: [1, 'x'] } }, 'model.ch_mult.1: expected a whole number from 1 to 256; got "x"'],
     [{ model: new Map() }, 'model: expected plain values, got an instance of Map'],

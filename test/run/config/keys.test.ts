@@ -37,15 +37,17 @@ it('these may change when a run resumes', () => {
   const expected = inTables({
     top: 'device precision exact',
     data: 'root_path',
-    model: 'activation_checkpointing',
+    source: 'root_path',
+    model: 'folder tokenizer activation_checkpointing',
     training: `
-      n_iters snapshot_freq snapshot_freq_for_preemption log_freq loggers eval_freq snapshot_sampling data_dir`,
+      n_iters snapshot_freq snapshot_freq_for_preemption log_freq loggers eval_freq snapshot_sampling data_dir
+      feature_network`,
     eval: `
-      folder begin_ckpt end_ckpt batch_size num_samples enable_sampling features inception statistics reader
+      folder begin_ckpt end_ckpt batch_size num_samples enable_sampling features source_features domains inception statistics reader
       enable_figures_only enable_loss enable_bpd enable_straightness straightness_samples bpd_dataset
       max_images`,
     sampling: `
-      method init_type use_ode_sampler ode_tol sample_N sigma_variance sde_drift guidance memory_budget not_finite
+      method use_ode_sampler ode_tol sample_N sigma_variance sde_drift guidance memory_budget not_finite
       n_steps_each noise_removal probability_flow snr`,
     reflow: 'last_flow_ckpt total_number_of_samples vgg16 pair_format pair_dtype',
     chain: `
@@ -58,7 +60,7 @@ it('these describe the network', () => {
   const expected = inTables({
     data: 'image_size num_channels centered caption',
     model: `
-      name heads text_width text_layers text_length nonlinearity nf ch_mult num_res_blocks attn_resolutions resamp_with_conv fir fir_kernel
+      name lora_rank heads text_width text_layers text_length nonlinearity nf ch_mult num_res_blocks attn_resolutions resamp_with_conv fir fir_kernel
       resblock_type progressive progressive_input progressive_combine embedding_type conditional
       scale_by_sigma skip_rescale sigma_min sigma_max num_scales`,
   });

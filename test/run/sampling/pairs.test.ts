@@ -281,7 +281,7 @@ describe('refuses', { timeout: 180_000 }, () => {
     await expect(refused).rejects.toThrow(/holds pairs of another run; give another --config\.seed or the same values/);
     await expect(refused).rejects.toThrow(/ {2}training\.batch_size: 4 there, 5 now/);
     await expect(refused).rejects.toThrow(
-      / {2}SHA-256 of reflow\.last_flow_ckpt: "[0-9a-f]{64}" there, "[0-9a-f]{64}" now/,
+      / {2}SHA-256 of reflow\.last_flow_ckpt or of the weights in model\.folder: "[0-9a-f]{64}" there, "[0-9a-f]{64}" now/,
     );
     await expect(refused).rejects.toThrow(/ {2}sampling\.use_ode_sampler: "rk45" there, "euler" now/);
     await expect(refused).rejects.not.toThrow(/optim|n_iters/);
