@@ -357,7 +357,7 @@ describe('notes keys that have no effect with other keys', () => {
     [`${plan} --config.sampling.sde_drift legacy`, ['sampling.sde_drift has no effect with sampling.sigma_variance 0']],
     [`${plan} --config.training.time_mean 1`, ['training.time_mean has no effect with training.time_law uniform']],
     [`${plan} --config.training.time_law logit_normal --config.training.time_mean 1`, []],
-    [`${plan} --config.data.category bedroom`, ['data.category has no effect with data.dataset DIGITS']],
+    [`${plan} --config.source.change bold`, ['source.change has no effect with sampling.init_type gaussian']],
     [`${plan} --config.reflow.vgg16 x.pth`, ['reflow.vgg16 has no effect with reflow.reflow_loss l2']],
     [
       `${plan} --config.chain.pair_sampler rk45 --config.chain.pair_steps 3`,
