@@ -1,4 +1,4 @@
-// Domain transfer from the cats to the dogs of CIFAR-10 with a small network, in hours on a processor.
+// Domain transfer from the cats to the dogs of CIFAR-10 with a small network.
 import type { ConfigFile } from 'rectiflow/run';
 
 export default {
