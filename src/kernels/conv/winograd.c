@@ -12,7 +12,7 @@
 #include "gemm.h"
 #include "winograd_tiles.h"
 
-enum { PLANE_GAP = 16, BLOCK_FLOATS = 6144, BLOCK_STEP = 4, WANTED_TASKS = 32, PANEL_FLOATS = 32768, CHUNK_PANELS = 64 / TILE_COLUMNS,
+enum { PLANE_GAP = 16, BLOCK_FLOATS = 6144, BLOCK_STEP = 4, WANTED_TASKS = 32, PANEL_FLOATS = 49152, CHUNK_PANELS = 64 / TILE_COLUMNS,
        MOST_AT_ONCE = LANES == 16 ? 256 : 128, CHUNK_TILES = 64, LEAST_BAND = 128, BLOCK_CHANNELS = 128 };
 
 /* ---------------------------------------------------------------- forward and input gradient
