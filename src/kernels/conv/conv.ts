@@ -13,7 +13,7 @@ import { cast } from '../cast.ts';
 import { mul, add as plus } from '../elementwise.ts';
 import { convertDtype } from '../inner/conversion.ts';
 import { sumAxes } from '../inner/reduction.ts';
-import { withWeight } from '../inner/weight.ts';
+import { requireTrained, withSavedWeight, withWeight } from '../inner/weight.ts';
 import { type Extent, extentKind, extents } from '../inner/window.ts';
 import { broadcastTo, concat, reshape } from '../movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from '../op.ts';
@@ -87,6 +87,7 @@ export const conv2dOp = declareOp<ConvAttributes>({
         : sumAxes(view(grad, [n * height * width, channels]), [0], whole, 'f32');
     };
     const weightGradient = () => {
+      requireTrained('conv2d', weightDtype, grad);
       if (defers[1] && isDense(shape)) return new WeightProduct(x, grad, shape, whole, second);
       const made = second
         ? cuda.convWeightGradient(x, grad, shape, whole, second)
@@ -97,7 +98,10 @@ export const conv2dOp = declareOp<ConvAttributes>({
       if (whole === 1) return grad;
       return grad.device.kind === 'cuda' ? new ScaledGradient(grad, { factor: whole, pixelSums }) : mul(grad, scale);
     };
-    const dx = needsX || needsSecond ? convInputGradient(grad, weight, shape, whole) : null;
+    const dx =
+      needsX || needsSecond
+        ? withSavedWeight(weight, grad, (wide) => convInputGradient(grad, wide, shape, whole))
+        : null;
     // Each part of the image gets its columns of the gradient.
     const columns = (offset: number, { shape: part }: Tensor) =>
       new ScaledGradient(dx as Tensor, { columns: { offset, count: part[3] } });
@@ -150,7 +154,8 @@ function sumOf(a: Tensor | undefined, b: Tensor): Tensor {
  * by 1 pixel and keeps infinity. A device opened with `exact` always uses direct sums, and so do convolutions with
  * groups or a dilation.
  * @param x [N, H, W, Cin], f32, or on CUDA bf16
- * @param weight [Cout, kh, kw, Cin / groups], of x's dtype, or f32, in which case a copy in x's dtype is used
+ * @param weight [Cout, kh, kw, Cin / groups], of x's dtype, or f32, in which case a copy in x's dtype is used; on the CPU and in
+ * WebAssembly also f16 or bf16, which then has no gradient
  * @returns [N, H', W', Cout], H' = floor((H + 2 padding - dilation (kh - 1) - 1) / stride) + 1
  * @example
  * const x = ones([1, 8, 8, 3]);
@@ -208,14 +213,14 @@ export function convolution(op: string, x: Tensor, weight: Tensor, checked: Conv
   expect('an addend', add, [shape.batch, shape.outputs]);
   expect('a residual', residual, outputShape(shape));
   if (!Number.isFinite(scale)) throw new ValueError(`[${op}] expected a finite scale, got ${scale}`);
-  return withWeight(op, weight, x, (prepared) => {
+  return withWeight(op, weight, x, (prepared, kept) => {
     const epilogue = { bias, add, residual, scale };
     const y = second
       ? cuda.convForward(x, prepared, shape, epilogue, second)
       : launchersOf(x.device).convForward(x, prepared, shape, epilogue);
     return apply(conv2dOp, y, {
       parents: [x, weight, bias, add, residual, ...(second ? [second] : [])],
-      saved: [x, prepared, ...(second ? [second] : [])],
+      saved: [x, kept, ...(second ? [second] : [])],
       attributes: { shape, scale, weightDtype: weight.dtype },
     });
   });
