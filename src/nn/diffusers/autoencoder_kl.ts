@@ -207,9 +207,11 @@ const tileOptions: OptionKinds<TileOptions> = { tile: wholeFrom(8, 4096) };
  */
 export class AutoencoderKL extends Module {
   readonly options: Complete;
-  readonly encoder: Encoder;
+  /** Absent after `dropEncoder`. */
+  encoder: Encoder | undefined;
   readonly decoder: Decoder;
-  readonly quant_conv: Conv2d;
+  /** Absent after `dropEncoder`. */
+  quant_conv: Conv2d | undefined;
   readonly post_quant_conv: Conv2d;
 
   constructor(given: AutoencoderKLOptions, init = new Initializer()) {
@@ -235,6 +237,14 @@ export class AutoencoderKL extends Module {
     this.post_quant_conv = new Conv2d(latentChannels, latentChannels, 1, init);
   }
 
+  /** Frees what only `encode` needs, two fifths of the weights. `encode` is refused afterwards. */
+  dropEncoder(): void {
+    this.encoder?.dispose();
+    this.quant_conv?.dispose();
+    this.encoder = undefined;
+    this.quant_conv = undefined;
+  }
+
   /** How many times smaller a latent is than its image. */
   get factor(): number {
     return 2 ** (this.options.blockChannels.length - 1);
@@ -243,10 +253,15 @@ export class AutoencoderKL extends Module {
   /**
    * The distribution of the latents of images. A flow's latent is the mean, or a draw, times `scalingFactor`.
    * @param images [N, H, W, channels] in [-1, 1], H and W multiples of `factor`
-   * @throws ShapeError
+   * @throws ShapeError; ValueError after `dropEncoder`
    */
   encode(images: Tensor, options: TileOptions = {}): LatentDistribution {
     const { tile } = checkOptions('AutoencoderKL.encode', options, tileOptions);
+    const { encoder, quant_conv: last } = this;
+    if (!encoder || !last)
+      throw new ValueError(
+        '[AutoencoderKL] expected an encoder, got none: it was not loaded, or dropEncoder() was called',
+      );
     requireImages('AutoencoderKL', images, this.options.channels);
     const [, height, width] = images.shape;
     if (height % this.factor !== 0 || width % this.factor !== 0)
@@ -256,7 +271,7 @@ export class AutoencoderKL extends Module {
         formatShape(images.shape),
       );
     return scope(() => {
-      const layers = [...this.encoder.layers(), (h: Tensor) => this.quant_conv.forward(h)];
+      const layers = [...encoder.layers(), ...layersOf(last)];
       const run = (part: Tensor) => inTurn(part, layers);
       const given = asActivation(images);
       const moments =

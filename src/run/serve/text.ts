@@ -2,6 +2,7 @@
 import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import { deviceNames, type Precision, precisions } from '../../device/device.ts';
 import { variantKind } from '../text/folder.ts';
+import { type WeightChoice, weightChoices } from '../text/match.ts';
 import type { TextToImageSummary } from '../text/survey.ts';
 import type { Prediction } from '../text/text_to_image.ts';
 import { type SampleServer, servingOptions } from './index.ts';
@@ -22,6 +23,8 @@ export interface ServeTextToImageOptions {
   tokenizer?: string;
   /** What the network predicts; default 'velocity'. */
   prediction?: Prediction;
+  /** How weights are kept, as `loadTextToImage` takes it; default 'files', on cuda 'f32'. */
+  weights?: WeightChoice;
   /** Name or address to listen on; default 127.0.0.1, which is reachable from this machine only. */
   host?: string;
   /** Port to listen on, 0 for any free port. Default 8080. */
@@ -46,6 +49,7 @@ const serveOptions: OptionKinds<ServeTextToImageOptions> = {
   variant: variantKind,
   tokenizer: kinds.path,
   prediction: oneOf(['velocity', 'noise']),
+  weights: oneOf(weightChoices),
   onLoading: kinds.callback,
 };
 
@@ -71,7 +75,7 @@ export async function serveTextToImage(path: string, options: ServeTextToImageOp
   checkArgument('serveTextToImage', 'path', path, kinds.path);
   const checked = checkOptions('serveTextToImage', options, serveOptions);
   const { host = '127.0.0.1', port = 8080, queue = 16, timeout = 600, signal, onNotice = () => {} } = checked;
-  const { device, threads, precision, variant, tokenizer, prediction, onLoading } = checked;
+  const { device, threads, precision, variant, tokenizer, prediction, weights, onLoading } = checked;
   signal?.throwIfAborted();
   const onFailure = (error: unknown) => onNotice(`an order failed: ${(error as Error)?.message ?? error}`);
   // Listens first, because loading the networks may take minutes.
@@ -81,7 +85,7 @@ export async function serveTextToImage(path: string, options: ServeTextToImageOp
   const painter = await openPainter(path, {
     device,
     open: { threads, precision },
-    load: { variant, tokenizer, prediction },
+    load: { variant, tokenizer, prediction, weights },
     signal,
     onNotice,
     onLoading(progress) {

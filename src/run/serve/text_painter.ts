@@ -23,7 +23,7 @@ export interface WorkerStart {
   /** The name of a device; default: the processor. */
   device?: string;
   open: OpenOptions;
-  load: Pick<LoadTextToImageOptions, 'variant' | 'tokenizer' | 'prediction'>;
+  load: Pick<LoadTextToImageOptions, 'variant' | 'tokenizer' | 'prediction' | 'weights'>;
   /** One i32: the number of the order that is cancelled. */
   cancelled: SharedArrayBuffer;
 }
