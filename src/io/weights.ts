@@ -35,7 +35,7 @@ export interface WeightFiles {
   ): Promise<void>;
 }
 
-/** Large enough for a disk and for kernels, small beside a network. */
+/** Large enough for a disk and for kernels, small compared with a network. */
 const PIECE_BYTES = 8 * 2 ** 20;
 
 const MAX_INDEX_BYTES = 64 * 2 ** 20;

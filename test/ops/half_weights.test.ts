@@ -1,4 +1,4 @@
-// Weights of 16 bits beside activations of f32: the bits of their values in f32, gradients that flow through them, and none to them.
+// Weights of 16 bits with activations of f32: the bits of their values in f32, gradients that flow through them, and none to them.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../src/device/device.ts';
 import {

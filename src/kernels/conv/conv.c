@@ -16,7 +16,7 @@ struct conv_shape {
   int32_t n, h, w, c;                   /* input */
   int32_t out_h, out_w, out_c;          /* output */
   int32_t kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w, groups;
-  int32_t repeat; /* h and w count each pixel of the image in memory so many times; only the forward pass has another than 1 */
+  int32_t repeat; /* h and w count each pixel in memory `repeat` times in both directions; only the forward pass has another than 1 */
 };
 
 INLINE struct conv_shape conv_shape_of(const int32_t *t) {

@@ -42,7 +42,7 @@ export interface Conv2dOptions {
   /** Distance between the taps of the kernel; default 1. */
   dilation?: Extent;
   /**
-   * Each pixel of x counts as so many equal ones in both directions, as after `upsampleNearest`; default 1. On the CPU and in
+   * How many times each pixel of x is repeated in both directions, as by `upsampleNearest`; default 1. On the CPU and in
    * WebAssembly the larger image is never in memory.
    */
   upsample?: number;

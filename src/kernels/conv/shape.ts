@@ -28,7 +28,7 @@ export interface ConvShape {
   /** The channels of both sides are divided into groups; each group of outputs reads the same group of the input. */
   groups: number;
   /**
-   * Each pixel of the image in memory stands for so many in both directions, which `height` and `width` count; default 1. Only
+   * How many times each pixel in memory is repeated in both directions, which `height` and `width` count; default 1. Only
    * the forward pass of the CPU and WebAssembly knows it.
    */
   repeat?: number;

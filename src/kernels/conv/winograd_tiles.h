@@ -13,7 +13,7 @@ struct winograd {
   const float *x, *weights, *zeros, *bias, *add, *residual, *dy;
   float *y, scale;
   int32_t n, h, w, c, out_h, out_w, out_c; /* c: channels summed over, out_c: channels computed */
-  int32_t repeat;                          /* each pixel of x in memory stands for so many in both directions */
+  int32_t repeat;                          /* each pixel of x in memory counts so often in both directions */
   int32_t offset_y, offset_x, flipped;     /* first pixel of the first tile; flipped: weights for the input gradient */
   int32_t tiles_y, tiles_x, tiles, panels, sources; /* panels of out_c; sources: panels of c */
   int32_t block, blocks;                   /* tiles that are transformed together */

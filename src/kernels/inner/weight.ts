@@ -41,7 +41,7 @@ export function withSavedWeight<Result>(saved: Tensor, grad: Tensor, f: (weight:
   }
 }
 
-/** @throws NotDifferentiableError for a weight that has no gradient: one of 16 bits beside activations of f32 */
+/** @throws NotDifferentiableError for a weight that has no gradient: one of 16 bits with activations of f32 */
 export function requireTrained(op: string, dtype: Dtype, grad: Tensor): void {
   if (isFrozen(dtype, grad))
     throw new NotDifferentiableError(

@@ -52,7 +52,7 @@ class Tally implements Work {
     this.holds((inputs + outputs) * rows + this.copies(inputs * outputs));
   }
 
-  /** Numbers of the copies of so many weights while they are multiplied. */
+  /** Numbers in the copies that are made of weights while they are multiplied. */
   private copies(weights: number): number {
     return { read: 0, 'laid out': 1, widened: 2 }[this.weights] * weights;
   }
