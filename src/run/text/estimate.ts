@@ -75,7 +75,8 @@ export interface TextToImageEstimate {
 
 /**
  * Estimates time and memory of pictures, from a few timed layers on this machine and from a part of the weights, which is read. The
- * weights as a whole are not read, except from files of torch.save.
+ * weights as a whole are not read, except from files of torch.save. Memory is that of `rectiflow text`, without the encoder, unless `encoder` and
+ * `last` say otherwise.
  * @param path as `loadTextToImage` takes it
  * @throws FileError as `loadTextToImage`; ValueError for a size that is not a multiple
  * @example

@@ -167,9 +167,10 @@ export class TextToImage {
     const { count, height, width, latentShape } = plan;
     try {
       const noise = plan.noise(this.device);
-      const states = await this.statesOf(plan, timed);
+      const states = new Map<string, Tensor>();
       let flowed: { samples: Float32Array; nfe: number };
       try {
+        await this.addStates(states, plan, timed);
         if (plan.last) this.free(this.textEncoder);
         flowed = await this.latentsOf(plan, states, noise, timed);
       } finally {
@@ -190,15 +191,17 @@ export class TextToImage {
     }
   }
 
-  /** The states of each text of a plan, [1, 77, width]. */
-  private async statesOf({ prompts, negatives, guidance, ...plan }: PicturePlan, timed: Timed) {
-    const states = new Map<string, Tensor>();
+  /** Adds the states of each text of a plan, [1, 77, width]. */
+  private async addStates(
+    states: Map<string, Tensor>,
+    { prompts, negatives, guidance, ...plan }: PicturePlan,
+    timed: Timed,
+  ): Promise<void> {
     for (const text of guidance > 1 ? [...prompts, ...negatives] : prompts) {
       plan.signal?.throwIfAborted();
       if (!states.has(text)) states.set(text, await timed('text', () => keep(this.encodePrompts([text]))));
     }
     plan.onProgress?.({ stage: 'text', first: 0, count: plan.count, done: 1, of: 1 });
-    return states;
   }
 
   /** The latents of all pictures, [count, h, w, C]. */
