@@ -11,7 +11,9 @@ import {
   randn,
   sum,
   type Tensor,
+  tensor,
 } from '../../src/index.ts';
+import { toFloat32 } from '../../src/io/array.ts';
 import { openScope, type Scope } from '../../src/tensor/scope.ts';
 import { openTestDevice } from '../support/devices.ts';
 
@@ -57,6 +59,15 @@ describe.each(['cpu', 'wasm'])('on %s', (name) => {
         expect(() => sum(op(x, leaf)).backward()).toThrow(NotDifferentiableError);
         expect(() => sum(op(x, leaf)).backward()).toThrow(`a weight of ${dtype} is frozen`);
       });
+    });
+  });
+
+  test('every pattern of f16 is widened exactly', () => {
+    work.run(() => {
+      const data = Uint16Array.from({ length: 65_536 }, (_, i) => i);
+      const wide = cast(tensor(data, { shape: [65_536], dtype: 'f16', device }), 'f32').dataSync() as Float32Array;
+      const wanted = toFloat32({ shape: [65_536], dtype: 'f16', data });
+      expect(new Uint32Array(wide.slice().buffer)).toEqual(new Uint32Array(wanted.slice().buffer));
     });
   });
 
