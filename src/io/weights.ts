@@ -72,7 +72,7 @@ async function openSafetensors(path: string, files: readonly string[]): Promise<
         });
     },
     async forEachPiece(use, names) {
-      let memory = new Uint8Array(0);
+      let memory: Uint8Array = new Uint8Array(0);
       for (const file of files)
         await withSafetensors(file, async (header, read) => {
           for (const [name, entry] of header.tensors) {
