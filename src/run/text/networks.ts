@@ -129,7 +129,11 @@ const ofEncoder = /^(encoder|quant_conv)\./;
 
 /** Bytes of a network's weights on the device. */
 export function memoryOf(matched: MatchedNetworks, part: PartName, { weights = 'f32', encoder = true }: KeptWeights) {
-  return weightBytes<Module>(matched[part], weights, part === 'vae' && !encoder ? (path) => ofEncoder.test(path) : undefined);
+  return weightBytes<Module>(
+    matched[part],
+    weights,
+    part === 'vae' && !encoder ? (path) => ofEncoder.test(path) : undefined,
+  );
 }
 
 /** @throws OutOfMemoryError if the weights cannot fit, before any memory is allocated */
