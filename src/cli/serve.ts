@@ -18,7 +18,16 @@ import {
   note,
   partialOption,
 } from './shared.ts';
-import { modelOf, modelOptions, noteWeights, precisionOf, textDeviceOptions, weightsOption } from './text_model.ts';
+import {
+  changeOptions,
+  loraOption,
+  modelOf,
+  modelOptions,
+  noteWeights,
+  precisionOf,
+  textDeviceOptions,
+  weightsOption,
+} from './text_model.ts';
 
 const LAST_PORT = 65535;
 /** Seconds of a day. */
@@ -26,7 +35,7 @@ const LONGEST_TIMEOUT = 86_400;
 
 /** Options that only one of the two kinds of server has. */
 const ofSamples = ['config', 'partial'];
-const ofPictures = ['variant', 'tokenizer', 'prediction', 'weights', 'precision'];
+const ofPictures = ['variant', 'tokenizer', 'prediction', 'lora', 'tile', 'weights', 'precision'];
 
 export const serveCommand: Command = {
   name: 'serve',
@@ -38,6 +47,8 @@ export const serveCommand: Command = {
     config: { value: 'CONFIG', help: `${configHelp}; default: the configuration in the checkpoint` },
     partial: partialOption,
     ...modelOptions,
+    lora: changeOptions.lora,
+    tile: changeOptions.tile,
     host: {
       value: 'HOST',
       help: 'address to listen on; default 127.0.0.1, reachable from this machine only. There is no password',
@@ -86,11 +97,14 @@ async function servePictures(parsed: Parsed, listening: ReturnType<typeof listen
   if (parsed.overrides.length > 0) throw new UsageError('--config.KEY has no effect with --model');
   checkDevice(parsed);
   const { path, ...loading } = modelOf(parsed);
+  const lora = loraOption(parsed);
   const progress = startProgress('load %', 100);
   await runInterruptible(async (signal) => {
     const server = await serveTextToImage(path, {
       ...loading,
       ...listening,
+      lora,
+      tile: parsed.whole('tile', 1),
       device: parsed.text('device'),
       threads: parsed.whole('threads', 1),
       precision: precisionOf(parsed),

@@ -16,6 +16,7 @@ import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
 import { checkDevice, deviceOf, note } from './shared.ts';
 import {
+  changeOptions,
   flowOptions,
   loraOption,
   modelOf,
@@ -56,8 +57,8 @@ export const textCommand: Command = {
     count: { value: 'N', help: 'pictures of each prompt; default 1' },
     size: { value: 'HxW', help: 'pixels, multiples of 8; one number for a square; default 512' },
     columns: { value: 'N', help: 'pictures in a row of the grid; default: the root of their number' },
-    tile: { value: 'N', help: 'decode in tiles of N pixels, which needs less memory; default: the whole picture' },
-    lora: { value: 'FILE:FACTOR', help: "low-rank changes in kohya's layout; several with commas between them" },
+    tile: changeOptions.tile,
+    lora: changeOptions.lora,
     variant: modelOptions.variant,
     tokenizer: modelOptions.tokenizer,
     prediction: modelOptions.prediction,

@@ -31,6 +31,11 @@ export const weightsOption: Option = {
   help: 'weights in memory: files (16 bits where files have 16, the same pictures; default), f32, or rounded to f16 or bf16; on cuda f32',
 };
 
+export const changeOptions: Record<string, Option> = {
+  tile: { value: 'N', help: 'decode in tiles of N pixels, which needs less memory; default: the whole picture' },
+  lora: { value: 'FILE:FACTOR', help: "low-rank changes in kohya's layout; several with commas between them" },
+};
+
 export const textDeviceOptions: Record<string, Option> = {
   device: { value: 'NAME', help: 'device to compute on: cpu (default), wasm, cuda or cuda:N' },
   threads: deviceOptions.threads,

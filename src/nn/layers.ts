@@ -17,6 +17,7 @@ import { type DropoutOptions, dropout } from '../kernels/random.ts';
 import type { Counter } from '../tensor/counter.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkInitializer, Initializer } from './init.ts';
+import { withChange } from './low_rank.ts';
 import { Module } from './module.ts';
 
 /**
@@ -42,7 +43,7 @@ export class Linear extends Module {
 
   /** Maps [..., inputs] to [..., outputs]. */
   forward(x: Tensor): Tensor {
-    return matmul(x, this.weight, { transposeB: true, bias: this.bias });
+    return withChange(this, x, () => matmul(x, this.weight, { transposeB: true, bias: this.bias }));
   }
 }
 

@@ -41,6 +41,8 @@ export function servedTextRows(at: At, model: string, elsewhere: string): Rows {
     variant: [`serve --model ${model} --variant fp16 --port 0`, /has no weights of the variant "fp16"/],
     tokenizer: [`serve --model ${model} --tokenizer ${at('none')} --port 0`, /vocab\.json: no such file/],
     prediction: [`${elsewhere} --prediction noise`, /--prediction has no effect with --checkpoint/],
+    lora: [`serve --model ${model} --lora ${at('none')}:0.5 --port 0`, /none: no such file/],
+    tile: [`serve --model ${model} --tile 60 --port 0`, /tile expects a multiple of 8 pixels, at least 64, got 60/],
     precision: [`serve --model ${model} --precision bf16 --port 0`, /precision bf16 needs the device cuda/],
   };
 }

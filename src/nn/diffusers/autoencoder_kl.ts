@@ -1,6 +1,7 @@
 // The autoencoder of Stable Diffusion (Rombach et al. 2022): diffusers' AutoencoderKL. An image [N, H, W, 3] in [-1, 1]
 // becomes a latent of an eighth of its height and width, and back.
 import { checkOptions, kinds, listOf, type OptionKinds, wholeFrom } from '../../arguments.ts';
+import { checkpoint } from '../../autograd/checkpoint.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
 import { cast } from '../../kernels/cast.ts';
 import { clamp } from '../../kernels/elementwise.ts';
@@ -193,7 +194,13 @@ export interface TileOptions {
   tile?: number;
 }
 
+export interface DecodeOptions extends TileOptions {
+  /** Whether backward recomputes the activations of each layer instead of keeping them; default false. */
+  recompute?: boolean;
+}
+
 const tileOptions: OptionKinds<TileOptions> = { tile: wholeFrom(8, 4096) };
+const decodeOptions: OptionKinds<DecodeOptions> = { ...tileOptions, recompute: kinds.boolean };
 
 /**
  * The autoencoder of latents. Its tensors have the names of diffusers' AutoencoderKL; weights of convolutions are
@@ -286,11 +293,12 @@ export class AutoencoderKL extends Module {
    * @returns f32 [N, factor h, factor w, channels], about in [-1, 1]
    * @throws ShapeError
    */
-  decode(latents: Tensor, options: TileOptions = {}): Tensor {
-    const { tile } = checkOptions('AutoencoderKL.decode', options, tileOptions);
+  decode(latents: Tensor, options: DecodeOptions = {}): Tensor {
+    const { tile, recompute = false } = checkOptions('AutoencoderKL.decode', options, decodeOptions);
     requireImages('AutoencoderKL', latents, this.options.latentChannels);
     return scope(() => {
-      const layers = [(h: Tensor) => this.post_quant_conv.forward(h), ...this.decoder.layers()];
+      const plain = [(h: Tensor) => this.post_quant_conv.forward(h), ...this.decoder.layers()];
+      const layers = recompute ? plain.map((layer) => (h: Tensor) => checkpoint(layer, [h])) : plain;
       const run = (part: Tensor) => inTurn(part, layers);
       const given = asActivation(latents);
       const images = tile === undefined ? run(given) : inTiles(given, run, { tile, ratio: this.factor });

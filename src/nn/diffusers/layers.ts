@@ -8,6 +8,7 @@ import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkInitializer, Initializer } from '../init.ts';
 import { Conv2d } from '../layers.ts';
+import { withChange } from '../low_rank.ts';
 import { Module } from '../module.ts';
 
 /** y = x W^T over the last axis, without a bias. */
@@ -25,7 +26,7 @@ export class Projection extends Module {
 
   /** Maps [..., inputs] to [..., outputs]. */
   forward(x: Tensor): Tensor {
-    return matmul(x, this.weight, { transposeB: true });
+    return withChange(this, x, () => matmul(x, this.weight, { transposeB: true }));
   }
 }
 

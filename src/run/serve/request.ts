@@ -99,14 +99,14 @@ export function answerType({ headers }: IncomingMessage): AnswerType {
   throw new HttpError(406, `samples are available as ${types.join(' or ')}`);
 }
 
-const tooLong = () => new HttpError(413, `the body may have at most ${MOST_BODY} bytes`);
+const tooLong = (most: number) => new HttpError(413, `the body may have at most ${most} bytes`);
 
-/** Checks the headers of a body before it is read. @throws HttpError 413, 415 */
-export function checkBody({ headers }: IncomingMessage): void {
+/** Checks the headers of a body before it is read. @param most bytes of it @throws HttpError 413, 415 */
+export function checkBody({ headers }: IncomingMessage, most = MOST_BODY): void {
   const length = Number(headers['content-length'] ?? 0);
   // Without a body, all options have their defaults.
   if (length === 0 && headers['transfer-encoding'] === undefined) return;
-  if (length > MOST_BODY) throw tooLong();
+  if (length > most) throw tooLong(most);
   const [type, ...parameters] = (headers['content-type'] ?? '').split(';').map((part) => part.trim().toLowerCase());
   const charset = parameters.find((parameter) => parameter.startsWith('charset='))?.slice('charset='.length);
   if (type !== 'application/json' || (charset !== undefined && !/^("?)utf-?8\1$/.test(charset)))
@@ -116,10 +116,10 @@ export function checkBody({ headers }: IncomingMessage): void {
 }
 
 /**
- * Reads the body of a request. Bytes after the first `MOST_BODY` are discarded.
+ * Reads the body of a request. Bytes after the first `most` are discarded.
  * @throws HttpError 413; the signal's reason when aborted
  */
-export function readBody(request: IncomingMessage, signal: AbortSignal): Promise<Uint8Array> {
+export function readBody(request: IncomingMessage, signal: AbortSignal, most = MOST_BODY): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   return new Promise((resolve, reject) => {
@@ -133,7 +133,7 @@ export function readBody(request: IncomingMessage, signal: AbortSignal): Promise
     const onData = (chunk: Uint8Array) => {
       chunks.push(chunk);
       length += chunk.length;
-      if (length > MOST_BODY) end(() => reject(tooLong()));
+      if (length > most) end(() => reject(tooLong(most)));
     };
     const onEnd = () => end(() => resolve(Buffer.concat(chunks)));
     const onAbort = () => end(() => reject(signal.reason));

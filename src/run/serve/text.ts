@@ -1,5 +1,5 @@
 // `serve --model`: pictures of texts over HTTP, and a page to ask for them.
-import { checkArgument, checkOptions, kind, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
+import { checkArgument, checkOptions, kind, kinds, listOf, type OptionKinds, oneOf } from '../../arguments.ts';
 import { deviceNames, type Precision, precisions } from '../../device/device.ts';
 import { variantKind } from '../text/folder.ts';
 import { type WeightChoice, weightChoices } from '../text/match.ts';
@@ -25,6 +25,10 @@ export interface ServeTextToImageOptions {
   prediction?: Prediction;
   /** How weights are kept, as `loadTextToImage` takes it; default 'files', on cuda 'f32'. */
   weights?: WeightChoice;
+  /** Low-rank changes of the weights, in kohya's layout; the factor is 1 by default. */
+  lora?: readonly { path: string; factor?: number }[];
+  /** Edge of a tile in pixels when decoding, which needs less memory; default: the whole picture at once. */
+  tile?: number;
   /** Name or address to listen on; default 127.0.0.1, which is reachable from this machine only. */
   host?: string;
   /** Port to listen on, 0 for any free port. Default 8080. */
@@ -50,6 +54,14 @@ const serveOptions: OptionKinds<ServeTextToImageOptions> = {
   tokenizer: kinds.path,
   prediction: oneOf(['velocity', 'noise']),
   weights: oneOf(weightChoices),
+  lora: listOf(
+    kind('{ path, factor }', (v) => {
+      const { path, factor = 1 } = (v ?? {}) as { path?: unknown; factor?: unknown };
+      return kinds.path.accepts(path) && kinds.finite.accepts(factor);
+    }),
+    'low-rank changes { path, factor }',
+  ),
+  tile: kinds.count,
   onLoading: kinds.callback,
 };
 
@@ -75,7 +87,7 @@ export async function serveTextToImage(path: string, options: ServeTextToImageOp
   checkArgument('serveTextToImage', 'path', path, kinds.path);
   const checked = checkOptions('serveTextToImage', options, serveOptions);
   const { host = '127.0.0.1', port = 8080, queue = 16, timeout = 600, signal, onNotice = () => {} } = checked;
-  const { device, threads, precision, variant, tokenizer, prediction, weights, onLoading } = checked;
+  const { device, threads, precision, variant, tokenizer, prediction, weights, lora = [], tile, onLoading } = checked;
   signal?.throwIfAborted();
   const onFailure = (error: unknown) => onNotice(`an order failed: ${(error as Error)?.message ?? error}`);
   // Listens first, because loading the networks may take minutes.
@@ -86,6 +98,8 @@ export async function serveTextToImage(path: string, options: ServeTextToImageOp
     device,
     open: { threads, precision },
     load: { variant, tokenizer, prediction, weights },
+    lora: lora.map(({ path: file, factor = 1 }) => ({ path: file, factor })),
+    tile,
     signal,
     onNotice,
     onLoading(progress) {

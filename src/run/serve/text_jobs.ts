@@ -36,11 +36,12 @@ export interface TextJob {
   notes: string[];
   /** Paths of the pictures, PNG files; empty until all are done. */
   files: string[];
-  order: PaintOrder;
+  order: Omit<PaintOrder, 'start'>;
 }
 
 interface Job {
   view: TextJob;
+  order: PaintOrder;
   controller: AbortController;
   began?: number;
   painted: Painted['pictures'];
@@ -74,6 +75,7 @@ export class TextJobs {
         'retry-after': String(this.queue.retrySeconds),
       });
     const id = randomBytes(16).toString('hex');
+    const { start: _, ...shown } = order;
     const view: TextJob = {
       id,
       state: 'waiting',
@@ -84,9 +86,9 @@ export class TextJobs {
       share: 0,
       notes: [],
       files: [],
-      order,
+      order: shown,
     };
-    const job: Job = { view, controller: new AbortController(), painted: [] };
+    const job: Job = { view, order, controller: new AbortController(), painted: [] };
     this.jobs.set(id, job);
     this.queue
       .run(() => this.paint(job), job.controller.signal)
@@ -144,14 +146,15 @@ export class TextJobs {
     job.began = performance.now();
     const late = new HttpError(503, `the pictures took longer than ${this.timeout} s; ask for fewer or smaller ones`);
     const timer = setTimeout(() => controller.abort(late), 1000 * this.timeout);
-    const { networks } = this.painter.ready.summary;
-    const share = shareOf(networks, { ...view.order, count: view.pictures });
+    const { summary, tile } = this.painter.ready;
+    const work = { ...view.order, count: view.pictures, tile: tile && tile / summary.factor };
+    const share = shareOf(summary.networks, work);
     const onProgress = (progress: TextToImageProgress) => {
       const { stage, first, done, of } = progress;
       Object.assign(view, { stage, picture: first + 1, done: done / of, share: share(progress) });
     };
     try {
-      const { pictures, notes } = await this.painter.paint(view.order, controller.signal, onProgress);
+      const { pictures, notes } = await this.painter.paint(job.order, controller.signal, onProgress);
       controller.signal.throwIfAborted();
       job.painted = pictures;
       const files = pictures.map((_, i) => `/jobs/${view.id}/${i}.png`);

@@ -14,8 +14,21 @@ import type { Pictures, Prediction } from '../text/text_to_image.ts';
 /** What pictures are asked for. */
 export type PaintOrder = Pick<
   PictureRecord,
-  'prompts' | 'negative' | 'guidance' | 'sampler' | 'steps' | 'tolerance' | 'seed' | 'noise' | 'count' | 'size'
->;
+  | 'prompts'
+  | 'negative'
+  | 'guidance'
+  | 'sampler'
+  | 'steps'
+  | 'tolerance'
+  | 'seed'
+  | 'noise'
+  | 'latents'
+  | 'count'
+  | 'size'
+> & {
+  /** The noise that `latents` names, [N, C, h, w] as in PyTorch. */
+  start?: Float32Array;
+};
 
 /** What the thread is started with. */
 export interface WorkerStart {
@@ -24,6 +37,10 @@ export interface WorkerStart {
   device?: string;
   open: OpenOptions;
   load: Pick<LoadTextToImageOptions, 'variant' | 'tokenizer' | 'prediction' | 'weights'>;
+  /** Low-rank changes of the weights, in order. */
+  lora: readonly { path: string; factor: number }[];
+  /** Edge of a tile of the decoder, in pixels. */
+  tile?: number;
   /** One i32: the number of the order that is cancelled. */
   cancelled: SharedArrayBuffer;
 }
@@ -44,6 +61,8 @@ export type FromWorker =
       /** Bytes of memory of the device. */
       available: number;
       prediction: Prediction;
+      /** Edge of a tile of the decoder, in pixels. */
+      tile?: number;
     }
   | { kind: 'progress'; number: number; progress: TextToImageProgress }
   | ({ kind: 'done'; number: number } & Painted)
@@ -68,7 +87,7 @@ export interface Painter {
   close(): Promise<void>;
 }
 
-export interface OpenPainterOptions extends Pick<WorkerStart, 'device' | 'open' | 'load'> {
+export interface OpenPainterOptions extends Pick<WorkerStart, 'device' | 'open' | 'load' | 'lora' | 'tile'> {
   onNotice: (text: string) => void;
   onLoading: (progress: { part: string; share: number }) => void;
   signal?: AbortSignal;
@@ -90,12 +109,12 @@ function compiler(): string {
 
 /** Loads the networks. @throws what loadTextToImage throws; the signal's reason when aborted */
 export async function openPainter(path: string, options: OpenPainterOptions): Promise<Painter> {
-  const { device, open, load, onNotice, onLoading, signal } = options;
+  const { device, open, load, lora, tile, onNotice, onLoading, signal } = options;
   const cancelled = new SharedArrayBuffer(4);
   const flag = new Int32Array(cancelled);
   const { url, execArgv } = program();
   const worker = new Worker(url, {
-    workerData: { path, device, open, load, cancelled } satisfies WorkerStart,
+    workerData: { path, device, open, load, lora, tile, cancelled } satisfies WorkerStart,
     execArgv,
   });
   let number = 0;

@@ -1,5 +1,16 @@
 // Validation of orders for pictures of texts.
-import { checkOptions, either, kind, kinds, listOf, type OptionKinds, oneOf, wholeFrom } from '../../arguments.ts';
+import { createHash } from 'node:crypto';
+import {
+  checkOptions,
+  either,
+  kind,
+  kinds,
+  listOf,
+  type OptionKinds,
+  oneOf,
+  refuseInert,
+  wholeFrom,
+} from '../../arguments.ts';
 import { ArgumentError, RectiflowError, ValueError } from '../../errors.ts';
 import { type SolverName, solverNames } from '../../flow/index.ts';
 import { megabytes } from '../machine/resources.ts';
@@ -15,6 +26,11 @@ export const MOST_EDGE = 2048;
 /** Characters of a text; a text network reads 75 tokens. */
 const MOST_CHARACTERS = 2000;
 
+/** Bytes of a body: latents of pictures of 512 x 512, 64 kB each in base64 of f32, are the largest part. */
+export const MOST_TEXT_BODY = 2 ** 21;
+/** Characters of latents in it. */
+const MOST_LATENTS = MOST_TEXT_BODY - 2 ** 16;
+
 /** The body of `POST /text`. */
 interface TextBody {
   prompt: string | readonly string[];
@@ -24,6 +40,8 @@ interface TextBody {
   guidance?: number;
   seed?: number;
   noise?: 'torch' | 'own';
+  /** Base64 of f32, little endian, [N, C, h, w]: one latent for each picture in place of noise. */
+  latents?: string;
   count?: number;
   size?: number | readonly [number, number];
 }
@@ -43,6 +61,10 @@ const bodyKinds: OptionKinds<TextBody> = {
   guidance: kind('a number from 0 to 100', (value) => kinds.notNegative.accepts(value) && (value as number) <= 100),
   seed: kinds.whole,
   noise: oneOf(['torch', 'own']),
+  latents: kind(
+    `base64 of at most ${MOST_LATENTS} characters`,
+    (value) => typeof value === 'string' && value.length <= MOST_LATENTS && /^[A-Za-z0-9+/]+={0,2}$/.test(value),
+  ),
   count: wholeFrom(1, MOST_PICTURES),
   size: kind(
     `a whole number from 8 to ${MOST_EDGE}, or [height, width]`,
@@ -60,10 +82,12 @@ export function paintOrderOf(body: unknown, ready: Ready): PaintOrder {
   }
 }
 
-function orderOf(body: unknown, { summary, available, device }: Ready): PaintOrder {
+function orderOf(body: unknown, { summary, available, device, tile }: Ready): PaintOrder {
   const checked = checkOptions('text', body as TextBody, bodyKinds, ['prompt']);
   const { prompt, negative, steps, sampler = 'euler', guidance = 0, seed = 0, noise = 'torch', count = 1 } = checked;
   const { size: asked = 64 * summary.factor } = checked;
+  if (checked.latents !== undefined)
+    refuseInert('text', checked, ['seed', 'noise'], 'with latents, which are the noise');
   const prompts = typeof prompt === 'string' ? [prompt] : [...prompt];
   const size = typeof asked === 'number' ? ([asked, asked] as const) : asked;
   const pictures = prompts.length * count;
@@ -75,7 +99,11 @@ function orderOf(body: unknown, { summary, available, device }: Ready): PaintOrd
     throw new ArgumentError('text', 'no steps with the sampler rk45, which chooses its own', String(steps));
   if (negative !== undefined && guidance <= 1)
     throw new ArgumentError('text', 'no negative text without a guidance above 1', JSON.stringify(negative));
-  const { peak } = pictureMemory(summary, { size, guidance }, device.startsWith('cuda') ? 'cuda' : 'cpu');
+  const { peak } = pictureMemory(
+    summary,
+    { size, guidance, tile: tile && tile / summary.factor },
+    device.startsWith('cuda') ? 'cuda' : 'cpu',
+  );
   if (peak > available)
     throw new ValueError(
       `[text] a picture of ${size.join(' x ')} and the weights take ${megabytes(peak)}, which is more than there is`,
@@ -86,9 +114,26 @@ function orderOf(body: unknown, { summary, available, device }: Ready): PaintOrd
     guidance,
     sampler,
     ...(sampler !== 'rk45' && { steps: steps ?? 1 }),
-    seed,
-    noise,
+    ...(checked.latents === undefined ? { seed, noise } : startOf(checked.latents, [pictures, ...size], summary)),
     count,
     size,
   };
+}
+
+/** The latents of pictures from base64, and their record. @throws ArgumentError, ValueError */
+function startOf(
+  text: string,
+  [pictures, height, width]: readonly number[],
+  { factor, networks }: Ready['summary'],
+): Pick<PaintOrder, 'latents' | 'start'> {
+  const bytes = Buffer.from(text, 'base64');
+  const shape = [pictures, networks.vae.latentChannels, height / factor, width / factor];
+  const numbers = shape.reduce((product, size) => product * size, 1);
+  if (bytes.length !== 4 * numbers)
+    throw new ArgumentError('text', `latents f32 [${shape.join(', ')}], ${4 * numbers} bytes`, `${bytes.length} bytes`);
+  const start = Float32Array.from({ length: numbers }, (_, i) => bytes.readFloatLE(4 * i));
+  const wrong = start.findIndex((value) => !Number.isFinite(value));
+  if (wrong >= 0) throw new ValueError(`[text] expected finite latents, got ${start[wrong]} at ${wrong}`);
+  const fingerprint = createHash('sha256').update(bytes).digest('hex').slice(0, 16);
+  return { latents: { name: 'latents', fingerprint }, start };
 }

@@ -6,7 +6,7 @@ import { checkBody, HttpError, parseBody, readBody, targetOf } from './request.t
 import { TextJobs } from './text_jobs.ts';
 import { pageHeaders, textPage } from './text_page.ts';
 import type { Painter } from './text_painter.ts';
-import { paintOrderOf } from './text_request.ts';
+import { MOST_TEXT_BODY, paintOrderOf } from './text_request.ts';
 
 export interface TextHttpOptions extends HttpOptions {
   /** Most orders that wait. */
@@ -62,9 +62,9 @@ export async function listenForTexts(options: TextHttpOptions): Promise<TextHttp
   async function order(request: IncomingMessage, signal: AbortSignal, proceed: () => void): Promise<Reply> {
     if (targetOf(request).query !== '')
       throw new HttpError(400, '/text reads its options from a JSON body, not from a query');
-    checkBody(request);
+    checkBody(request, MOST_TEXT_BODY);
     proceed();
-    const body = parseBody(await readBody(request, signal));
+    const body = parseBody(await readBody(request, signal, MOST_TEXT_BODY));
     if (!painter || !jobs) throw new HttpError(503, 'the model is still loading', { 'retry-after': '5' });
     if (server.load().clogged)
       throw new HttpError(503, 'too many answers are waiting to be read by their clients', { 'retry-after': '5' });

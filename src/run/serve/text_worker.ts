@@ -4,19 +4,19 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { checkBetweenKernels } from '../../device/interruption.ts';
 import { openDevice } from '../../device/open.ts';
 import { openDefaultDevice } from '../../device/open_default.ts';
-import { RectiflowError } from '../../errors.ts';
+import { RectiflowError, ValueError } from '../../errors.ts';
 import { encodePng } from '../../io/index.ts';
 import { deviceMemory } from '../machine/resources.ts';
 import type { TextToImageOptions } from '../text/generate_options.ts';
 import { loadTextToImage } from '../text/load.ts';
-import { type PictureRecord, pngTextsOf, recordFile } from '../text/record.ts';
+import { type PictureRecord, pngTextsOf, type RecordedFile, recordFile } from '../text/record.ts';
 import type { TextToImageSummary } from '../text/survey.ts';
 import type { FromWorker, PaintOrder, ToWorker, WorkerStart } from './text_painter.ts';
 
 const CANCELLED = 'cancelled';
 
 async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
-  const { path, device: named, open, load, cancelled } = workerData as WorkerStart;
+  const { path, device: named, open, load, lora, tile, cancelled } = workerData as WorkerStart;
   const flag = new Int32Array(cancelled);
   const tell = (message: FromWorker, moved: ArrayBuffer[] = []) => port.postMessage(message, moved);
   const onNotice = (text: string) => tell({ kind: 'notice', text });
@@ -29,6 +29,7 @@ async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
     encoder: false,
     device,
     onFound: (found) => {
+      requireTile(tile, found.factor);
       summary = found;
     },
     onProgress({ part, bytes: read }) {
@@ -40,8 +41,21 @@ async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
   const files = [...new Set(found.parts.flatMap((part) => part.files))];
   const name = await recordFile(path, files);
   const { prediction } = model;
+  const changes: (RecordedFile & { factor: number })[] = [];
+  for (const { path: file, factor } of lora) {
+    onNotice(`${await model.addLora(file, factor)} weights changed by ${file}`);
+    changes.push({ ...(await recordFile(file)), factor });
+  }
   const available = deviceMemory(device);
-  tell({ kind: 'ready', summary: found, device: device.name, precision: device.precision, available, prediction });
+  tell({
+    kind: 'ready',
+    summary: found,
+    device: device.name,
+    precision: device.precision,
+    available,
+    prediction,
+    tile,
+  });
 
   port.on('message', async ({ number, order }: ToWorker) => {
     const isCancelled = () => Atomics.load(flag, 0) === number;
@@ -51,15 +65,19 @@ async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
     try {
       const { images, shape, notes, seconds, nfe } = await model.generate({
         ...requestOf(order),
+        tile: tile && tile / found.factor,
         onProgress: (progress) => {
           if (isCancelled()) throw CANCELLED;
           tell({ kind: 'progress', number, progress });
         },
       });
+      const { start: _, ...recorded } = order;
       const record: PictureRecord = {
         model: name,
         prediction,
-        ...order,
+        ...(changes.length > 0 && { lora: changes }),
+        ...recorded,
+        ...(tile !== undefined && { tile }),
         device: device.name,
         precision: device.precision,
       };
@@ -83,8 +101,20 @@ async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
   });
 }
 
-function requestOf({ prompts, size, negative, ...order }: PaintOrder): TextToImageOptions {
-  return { prompt: prompts, size, ...(negative !== undefined && { negative }), ...order };
+function requestOf({ prompts, size, negative, latents: _, start, ...order }: PaintOrder): TextToImageOptions {
+  return {
+    prompt: prompts,
+    size,
+    ...(negative !== undefined && { negative }),
+    ...order,
+    ...(start && { latents: start }),
+  };
+}
+
+/** @throws ValueError for a tile that the decoder does not have */
+function requireTile(tile: number | undefined, factor: number): void {
+  if (tile !== undefined && (tile % factor !== 0 || tile < 8 * factor))
+    throw new ValueError(`tile expects a multiple of ${factor} pixels, at least ${8 * factor}, got ${tile}`);
 }
 
 /** The message of an error, and whether it is one that this package expects. */

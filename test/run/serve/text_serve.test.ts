@@ -67,6 +67,13 @@ async function start(options: Partial<TextHttpOptions> = {}) {
   return { server, painter, failures, url: server.url };
 }
 
+/** Latents of pictures of 64 x 64: 0.5, and a last number. */
+function base64Of(pictures: number, last: number): string {
+  const values = new Float32Array(256 * pictures).fill(0.5);
+  values[values.length - 1] = last;
+  return Buffer.from(values.buffer).toString('base64');
+}
+
 const json = { 'content-type': 'application/json' };
 const order = (url: string, body: unknown, headers: Record<string, string> = json) =>
   fetch(`${url}/text`, { method: 'POST', headers, body: typeof body === 'string' ? body : JSON.stringify(body) });
@@ -210,6 +217,10 @@ describe('refused requests', () => {
     [{ prompt: 'x', sampler: 'rk45', steps: 3 }, /no steps with the sampler rk45/],
     [{ prompt: 'x', sampler: '__proto__' }, /sampler/],
     [{ prompt: 'x', latents: [1] }, /latents/],
+    [{ prompt: 'x', latents: 'no base64!' }, /expected latents to be base64/],
+    [{ prompt: 'x', size: 64, latents: 'AAAA' }, /expected latents f32 \[1, 4, 8, 8\], 1024 bytes, got 3 bytes/],
+    [{ prompt: 'x', size: 64, latents: base64Of(1, Number.NaN) }, /expected finite latents, got NaN at 255/],
+    [{ prompt: 'x', size: 64, seed: 1, latents: base64Of(1, 0) }, /no seed with latents, which are the noise/],
     [{ prompt: 'x', model: '/etc/passwd' }, /model/],
   ])('%j', async (body, says) => {
     const { url, painter } = await start({});
@@ -219,11 +230,23 @@ describe('refused requests', () => {
     expect(painter.all).toEqual([]);
   });
 
+  it('latents start a picture, and the order shows their fingerprint', async () => {
+    const { url, painter } = await start();
+    const job = await begin(url, { prompt: ['x', 'y'], size: 64, latents: base64Of(2, -3) });
+    expect(job.order).toMatchObject({
+      latents: { name: 'latents', fingerprint: expect.stringMatching(/^[0-9a-f]{16}$/) },
+    });
+    expect(Object.keys(job.order)).not.toContain('start');
+    expect(Object.keys(job.order)).not.toContain('seed');
+    const { order: painted } = painter.all[0];
+    expect([painted.start?.length, painted.start?.[0], painted.start?.[511]]).toEqual([512, 0.5, -3]);
+  });
+
   it('other types, sizes, methods, paths and origins', async () => {
     const { url, painter } = await start();
     const status = async (answer: Promise<Response>) => (await answer).status;
     expect(await status(order(url, 'prompt=x', { 'content-type': 'application/x-www-form-urlencoded' }))).toBe(415);
-    expect(await status(order(url, JSON.stringify({ prompt: 'x', y: 'z'.repeat(20_000) })))).toBe(413);
+    expect(await status(order(url, JSON.stringify({ prompt: 'x', y: 'z'.repeat(2 ** 21) })))).toBe(413);
     expect(await status(order(url, { prompt: 'x' }, { ...json, origin: 'http://example.com' }))).toBe(403);
     expect(await status(order(url, { prompt: 'x' }, { ...json, origin: 'null' }))).toBe(403);
     expect(await status(fetch(`${url}/text`))).toBe(405);
