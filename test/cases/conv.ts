@@ -88,7 +88,7 @@ const upsampled: Layer[] = [
   { ...same(1, 4, 3, 5), upsample: 2 },
   { ...same(2, 6, 32, 32), upsample: 2 },
   { x: [1, 3, 5, 64], out: 32, kernel: 3, padding: 1, upsample: 2 },
-  { x: [1, 3, 2, 16], out: 16, kernel: 3, padding: 1, upsample: 3 },
+  { x: [1, 3, 2, 16], out: 8, kernel: 3, padding: 1, upsample: 3 },
   { x: [1, 3, 4, 5], out: 6, kernel: 3, stride: 2, padding: [0, 1, 0, 1], upsample: 2 },
   { x: [1, 3, 3, 4], out: 3, kernel: 1, upsample: 2 },
 ];
