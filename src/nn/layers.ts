@@ -47,8 +47,8 @@ export class Linear extends Module {
   }
 }
 
-/** Stride, padding and fused operations of a layer's convolution; see conv2d. */
-export type Epilogue = Pick<Conv2dOptions, 'stride' | 'padding' | 'add' | 'residual' | 'scale'>;
+/** Stride, padding, upsampling and fused operations of a layer's convolution; see conv2d. */
+export type Epilogue = Pick<Conv2dOptions, 'stride' | 'padding' | 'upsample' | 'add' | 'residual' | 'scale'>;
 
 /**
  * A convolution with an odd kernel size, whose default zero padding preserves H and W. Weight [Cout, k, k, Cin].

@@ -46,11 +46,8 @@ export class Upsample2D extends Module {
   forward(x: Tensor, size?: readonly [number, number]): Tensor {
     const [n, height, width, channels] = x.shape;
     const [rows, columns] = size ?? [2 * height, 2 * width];
-    return scope(() => {
-      const doubled = upsampleNearest(x, 2);
-      const cut = rows < 2 * height || columns < 2 * width;
-      return this.conv.forward(cut ? slice(doubled, [0, 0, 0, 0], [n, rows, columns, channels]) : doubled);
-    });
+    if (rows === 2 * height && columns === 2 * width) return this.conv.forward(x, { upsample: 2 });
+    return scope(() => this.conv.forward(slice(upsampleNearest(x, 2), [0, 0, 0, 0], [n, rows, columns, channels])));
   }
 }
 
