@@ -6,9 +6,11 @@
 // TensorFlow.js and jax-js are not dependencies. Those that are installed in --packages are timed:
 //   npm install --prefix runs/bench_browser @tensorflow/tfjs-core @tensorflow/tfjs-backend-wasm @jax-js/jax
 import { spawnSync } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { chromium } from 'playwright-core';
+import type * as Playwright from 'playwright-core';
+
 import { browserPath } from '../test/support/browser.ts';
 import { measureFrames } from './browser/frames.ts';
 import { compareFrameworks } from './browser/frameworks.ts';
@@ -16,6 +18,8 @@ import { serveIsolated } from './browser/server.ts';
 import { measureTraining } from './browser/training.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+// jiti's loader cannot import this package on Node 20.
+const { chromium } = createRequire(import.meta.url)('playwright-core') as typeof Playwright;
 const { values } = parseArgs({
   options: {
     only: { type: 'string' },
