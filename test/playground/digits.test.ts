@@ -24,7 +24,7 @@ it('come from noise in one step or in ten, between two noises, and lead back to 
   /** The red parts of the pixels of each image, from 0 to 255. */
   const pixels = (selector: string) =>
     page.evaluate(
-      `[...document.querySelectorAll('${selector} canvas')].map((one) => [...one.getContext('2d').getImageData(0, 0, 8, 8).data].filter((_, i) => i % 4 === 0))`,
+      `[...document.querySelectorAll('${selector} canvas')].map((one) => { const copy = new OffscreenCanvas(8, 8).getContext('2d', { willReadFrequently: true }); copy.drawImage(one, 0, 0); return [...copy.getImageData(0, 0, 8, 8).data].filter((_, i) => i % 4 === 0); })`,
     ) as Promise<number[][]>;
   const farthest = (a: number[], b: number[]) => Math.max(...a.map((value, i) => Math.abs(value - b[i])));
   const grid = (flow: string, steps: number) =>

@@ -64,7 +64,7 @@ describe('from disk', () => {
     const [first, second] = [await figureOf(page, 'Straightness', '1'), await figureOf(page, 'Straightness', '2')];
     expect(second).toBeLessThan(first);
     await page.check('text=One-step arrows');
-    expect(await page.textContent('.legend')).toContain('what it misses');
+    expect(await page.textContent('.legend:has(.error)')).toContain('what it misses');
     const plane = (await page.locator('#plane').boundingBox()) as { x: number; y: number; width: number };
     await page.mouse.click(plane.x + 0.5 * plane.width, plane.y + 0.3 * plane.width);
     await page.waitForSelector('.caption:has-text("of the target comes from")');
@@ -89,11 +89,13 @@ describe('from disk', () => {
         ['layers.0.weight', [32, 3]],
         ['layers.0.bias', [32]],
         ['layers.1.weight', [32, 32]],
+        ['layers.1.bias', [32]],
       ],
       ...[
-        ['layers.1.bias', [32]],
-        ['layers.2.weight', [2, 32]],
-        ['layers.2.bias', [2]],
+        ['layers.2.weight', [32, 32]],
+        ['layers.2.bias', [32]],
+        ['layers.3.weight', [2, 32]],
+        ['layers.3.bias', [2]],
       ],
     ]);
     expect(Number(metadata.unit)).toBeGreaterThan(1);
@@ -368,7 +370,7 @@ describe('the command playground', () => {
     }
     expect([0, 130]).toContain((await ended)[0]);
     expect(said).toBe('stopping within about a second; interrupt again to stop now\n');
-  }, 60_000);
+  }, 240_000);
 
   it('refuses a port that is in use', async () => {
     const { createServer } = await import('node:http');
