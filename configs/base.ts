@@ -21,6 +21,10 @@ export default {
   },
   model: {
     name: 'ncsnpp',
+    folder: '',
+    tokenizer: '',
+    prediction: 'velocity',
+    lora_rank: 0,
     heads: 4,
     text_width: 64,
     text_layers: 2,

@@ -31,13 +31,14 @@ run/plot ->
 run/machine -> run/arguments.ts, run/config
 run/data.ts -> run/config, run/machine
 run/text -> run/machine
+run/latents -> run/arguments.ts, run/config, run/text
 run/ranks -> run/config
-run/captions -> run/arguments.ts, run/config, run/text
-run/checkpoints -> run/arguments.ts, run/config, run/machine, run/captions
+run/captions -> run/arguments.ts, run/config, run/text, run/latents
+run/checkpoints -> run/arguments.ts, run/config, run/machine, run/captions, run/text, run/latents
 run/workdir -> run/config, run/machine, run/checkpoints
 run/loggers -> run/config
-run/sampling -> run/arguments.ts, run/config, run/captions, run/machine, run/data.ts, run/checkpoints, run/workdir
-run/training -> run/arguments.ts, run/config, run/captions, run/machine, run/data.ts, run/checkpoints, run/workdir, run/ranks, run/loggers, run/sampling
+run/sampling -> run/arguments.ts, run/config, run/captions, run/latents, run/machine, run/data.ts, run/checkpoints, run/workdir
+run/training -> run/arguments.ts, run/config, run/captions, run/latents, run/machine, run/data.ts, run/checkpoints, run/workdir, run/ranks, run/loggers, run/sampling
 run/eval -> run/arguments.ts, run/config, run/captions, run/machine, run/data.ts, run/checkpoints, run/workdir, run/sampling, run/training
 run/report -> run/arguments.ts, run/config, run/captions, run/plot, run/machine, run/data.ts, run/checkpoints, run/workdir, run/training, run/eval
 run/chain -> run/arguments.ts, run/config, run/captions, run/machine, run/checkpoints, run/workdir, run/sampling, run/training, run/eval, run/report

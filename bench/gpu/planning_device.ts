@@ -139,4 +139,8 @@ export class PlanningDevice implements Device {
   resetHighWater(): void {
     this.allocator.resetHighWater();
   }
+
+  trim(): number {
+    return this.allocator.trim();
+  }
 }

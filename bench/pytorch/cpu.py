@@ -14,6 +14,7 @@ import torch
 
 from layers import layer_call, layers_of
 from network import Network
+from text_model import text_call
 from training import TIME_SCALE, training_step, update
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -98,6 +99,30 @@ def optimizer(config):
     return timed(lambda: update(parameters, adam, average))
 
 
+def text(folder, part, size, **_):
+    """A part of text to image, in the faster of both memory layouts."""
+    modules, function = text_call(folder, part, size)
+    run = timed(torch.inference_mode()(function))
+
+    def seconds_in(layout):
+        for module in modules:
+            module.to_layout(LAYOUTS[layout])
+        run()
+        return run()
+
+    first = seconds_in("contiguous")
+    if seconds_in("channels_last") > first:
+        for module in modules:
+            module.to_layout(LAYOUTS["contiguous"])
+    return run
+
+
+def evaluate_text(folder, part, size):
+    _, function = text_call(folder, part, size)
+    with torch.inference_mode():
+        return {"values": function().flatten().tolist()}
+
+
 def timed(work):
     def run():
         start = time.perf_counter()
@@ -107,7 +132,7 @@ def timed(work):
     return run
 
 
-KINDS = {"train": train, "sample": sample, "layer": layer, "optimizer": optimizer}
+KINDS = {"train": train, "sample": sample, "layer": layer, "optimizer": optimizer, "text": text}
 
 
 def open_workload(name, kind, **options):
@@ -177,6 +202,7 @@ COMMANDS = {
     "close": close_workload,
     "layers": layers,
     "evaluate": evaluate,
+    "evaluate_text": evaluate_text,
 }
 
 parser = argparse.ArgumentParser()

@@ -21,7 +21,7 @@ export interface Opponent {
 export interface Comparison {
   name: string;
   /** The kind of the workload and its options, sent to every side. */
-  workload: { kind: 'train' | 'sample' | 'layer' | 'optimizer'; config?: Config; batch?: number } & Record<
+  workload: { kind: 'train' | 'sample' | 'layer' | 'optimizer' | 'text'; config?: Config; batch?: number } & Record<
     string,
     unknown
   >;

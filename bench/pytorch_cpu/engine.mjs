@@ -7,10 +7,11 @@ import { openDevice } from '../../dist/index.js';
 import { evaluate } from './engine/evaluate.mjs';
 import { profileLaunches } from './engine/profile.mjs';
 import { answerLines } from './engine/requests.mjs';
+import { evaluateText, text } from './engine/text.mjs';
 import { layer, optimizer, sampling, training } from './engine/workloads.mjs';
 
 const { values: flags } = parseArgs({ options: { threads: { type: 'string' } } });
-const kinds = { train: training, sample: sampling, layer, optimizer };
+const kinds = { train: training, sample: sampling, layer, optimizer, text };
 
 /** The first call records a step; the second is the first that replays it. */
 const CALLS_UNTIL_REPLAYED = 2;
@@ -56,4 +57,5 @@ await answerLines({
     return {};
   },
   evaluate: async (request) => evaluate(await deviceOf(), request),
+  evaluate_text: async (request) => evaluateText(await deviceOf(), request),
 });

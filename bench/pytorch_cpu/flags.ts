@@ -3,7 +3,8 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 
 export const HELP = `npm run bench:pytorch -- [options]
-  --only TEXT     only what has TEXT in its name: train, sample, small, layer, others, scaling, profile, "conv 3x3", ...
+  --only TEXT     only what has TEXT in its name: train, sample, small, layer, others, scaling, profile, "conv 3x3", ...;
+                  text (network and decoder of InstaFlow's size; 2.1 GB in bench/.text, 14 GB of memory) only if named
   --rounds N      turns of each side; default 7
   --threads N     of both sides; default: what the system grants
   --python PATH   a Python with torch and numpy; default RECTIFLOW_TORCH_PYTHON, else bench/.venv, which is made

@@ -12,6 +12,7 @@ import { type NetworkDifference, requireSameNetwork } from './same_network.ts';
 import { type ScalingOptions, type ScalingRow, scalingComparisons, scalingRow } from './scaling.ts';
 import { fullSizes, type Sizes, smallSizes } from './sizes.ts';
 import { smallTrain, stepComparisons, stepRatios } from './steps.ts';
+import { requireSameText, textComparisons, textSizes } from './text.ts';
 import type { Ratio } from './timing_statistics.ts';
 import { Worker } from './worker.ts';
 
@@ -69,7 +70,7 @@ export async function runBench(options: BenchOptions, say: Say): Promise<Results
   const same = await requireSameNetwork(Object.values(sizes.small)[0], workers);
 
   const plan = await makePlan(sizes, { rounds, threads, torch, bf16: theirs.bf16 });
-  const steps = plan.steps.filter(wanted);
+  const steps = [...plan.steps.filter(wanted), ...(await makeTextPlan(options, workers, say))];
   const layers = plan.layers.filter(wanted);
   const scaling = plan.scaling.filter(wanted);
   const profiles = plan.profiles.filter(wanted);
@@ -172,6 +173,14 @@ async function makePlan(sizes: Sizes, { rounds, threads, torch, bf16 }: PlanOpti
       workload: { kind: 'train', config: full, batch },
     })),
   };
+}
+
+/** Text to image is measured only if it is named: it needs 2.1 GB of disk and 14 GB of memory. */
+async function makeTextPlan({ only, rounds, small }: BenchOptions, workers: Workers, say: Say) {
+  if (!only.includes('text')) return [];
+  const sizes = await textSizes(small, say);
+  await requireSameText(sizes, workers);
+  return textComparisons(sizes, rounds).filter(({ name }) => name.includes(only));
 }
 
 /** Measures the peaks with one thread and with all, and keeps the maximum in `peaks`. */

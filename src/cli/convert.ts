@@ -10,6 +10,8 @@ const kinds = {
   checkpoint: 'a rectiflow checkpoint',
   tree: 'with the tensor names of the official code; --config NAME would make it a rectiflow checkpoint',
   official: 'in the format of the official code',
+  lora: "low-rank changes in kohya's layout",
+  folder: 'a folder of diffusers',
 };
 
 export const convertCommand: Command = {

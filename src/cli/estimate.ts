@@ -9,7 +9,15 @@ import type { Command, Parsed } from './arguments.ts';
 import { priceOption, printEstimate, reportKeys } from './chain.ts';
 import { alignedTable } from './results.ts';
 import { configHelp, configOf, deviceOf, deviceOptions, note } from './shared.ts';
-import { flowOptions, modelOptions, precisionOf, sizeOption, textDeviceOptions } from './text_model.ts';
+import {
+  flowOptions,
+  modelOptions,
+  precisionOf,
+  sizeOption,
+  textDeviceOptions,
+  weightsOf,
+  weightsOption,
+} from './text_model.ts';
 
 /** Options that only pictures of texts have. */
 const ofPictures = {
@@ -20,6 +28,7 @@ const ofPictures = {
   guidance: { value: 'G', help: 'with --model: scale of the guidance; default 0' },
   count: { value: 'N', help: 'with --model: pictures; default 1' },
   tile: { value: 'N', help: 'with --model: decode in tiles of N pixels' },
+  weights: { ...weightsOption, help: `with --model: ${weightsOption.help}` },
   precision: textDeviceOptions.precision,
 };
 
@@ -55,6 +64,7 @@ async function printPictures(parsed: Parsed): Promise<number> {
   const device = await deviceOf(parsed, { device: 'cpu', precision: precisionOf(parsed), exact: false });
   const { summary, stages, memory } = await estimateTextToImage(parsed.required('model'), device, {
     variant: parsed.text('variant'),
+    weights: weightsOf(parsed, device),
     size: sizeOption(parsed),
     sampler,
     steps,
@@ -73,7 +83,7 @@ async function printPictures(parsed: Parsed): Promise<number> {
   const millions = (summary.parameters / 1e6).toFixed(1);
   process.stdout.write(
     `${escapeText(summary.path)}: ${millions} million parameters, ${megabytes(summary.bytes)} in files, ${megabytes(summary.memory)} in memory\n` +
-      `on ${device.description}; memory without that of the program itself\n`,
+      `on ${device.description}\n`,
   );
   if (memory > deviceMemory(device)) note(`this machine has ${megabytes(deviceMemory(device))}`);
   return 0;

@@ -59,7 +59,7 @@ export const reflowCommand: Command = {
   },
 };
 
-function whatRuns({ reflow, seed, training }: Config, workdir: string): string {
+function whatRuns({ reflow, seed, training, model }: Config, workdir: string): string {
   const { reflow_type, total_number_of_samples, reflow_t_schedule, reflow_loss, online_steps } = reflow;
   if (reflow_type.startsWith('generate')) {
     const kind = reflow_type === 'generate_data_from_z1' ? 'pairs of images' : `pairs with seed ${seed}`;
@@ -71,6 +71,6 @@ function whatRuns({ reflow, seed, training }: Config, workdir: string): string {
       : `pairs from ${online_steps} Euler steps of ${reflow.last_flow_ckpt || 'FILE'}`;
   return (
     `train steps 0 to ${training.n_iters} in ${workdir} on ${pairs}, ` +
-    `times ${reflow_t_schedule}, loss ${reflow_loss}, from ${reflow.last_flow_ckpt || 'FILE'}`
+    `times ${reflow_t_schedule}, loss ${reflow_loss}, from ${reflow.last_flow_ckpt || model.folder || 'FILE'}`
   );
 }

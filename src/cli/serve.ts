@@ -3,6 +3,7 @@ import { UsageError } from '../errors.ts';
 import { keysReadBy } from '../run/config/explain.ts';
 import { isHost, serveSamples } from '../run/serve/index.ts';
 import { serveTextToImage } from '../run/serve/text.ts';
+import { weightChoices } from '../run/text/match.ts';
 import type { Command, Parsed } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
 import { startProgress } from './progress.ts';
@@ -25,6 +26,7 @@ import {
   noteWeights,
   precisionOf,
   textDeviceOptions,
+  weightsOption,
 } from './text_model.ts';
 
 const LAST_PORT = 65535;
@@ -33,7 +35,7 @@ const LONGEST_TIMEOUT = 86_400;
 
 /** Options that only one of the two kinds of server has. */
 const ofSamples = ['config', 'partial'];
-const ofPictures = ['variant', 'tokenizer', 'prediction', 'lora', 'tile', 'precision'];
+const ofPictures = ['variant', 'tokenizer', 'prediction', 'lora', 'tile', 'weights', 'precision'];
 
 export const serveCommand: Command = {
   name: 'serve',
@@ -55,6 +57,7 @@ export const serveCommand: Command = {
     queue: { value: 'N', help: 'requests that may wait; further ones get status 503; default 16' },
     timeout: { value: 'SECONDS', help: 'longest computation of one request, which then gets status 503; default 600' },
     ...deviceOptions,
+    weights: { ...weightsOption, help: `with --model: ${weightsOption.help}` },
     precision: textDeviceOptions.precision,
   },
   async run(parsed) {
@@ -105,6 +108,7 @@ async function servePictures(parsed: Parsed, listening: ReturnType<typeof listen
       device: parsed.text('device'),
       threads: parsed.whole('threads', 1),
       precision: precisionOf(parsed),
+      weights: parsed.oneOf('weights', weightChoices),
       signal,
       onLoading({ part, share, summary }) {
         if (summary) noteWeights(summary, loading.prediction);

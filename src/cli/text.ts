@@ -6,6 +6,7 @@ import { readNpy, toFloat32 } from '../io/index.ts';
 import { megabytes } from '../run/machine/resources.ts';
 import { requirePictureMemory } from '../run/text/costs.ts';
 import { loadTextToImage } from '../run/text/load.ts';
+import type { WeightChoice } from '../run/text/match.ts';
 import { type PictureRecord, recordFile } from '../run/text/record.ts';
 import type { TextToImageSummary } from '../run/text/survey.ts';
 import type { TextToImage } from '../run/text/text_to_image.ts';
@@ -24,6 +25,8 @@ import {
   precisionOf,
   sizeOption,
   textDeviceOptions,
+  weightsOf,
+  weightsOption,
 } from './text_model.ts';
 import { pictureWriter, requirePicturesWritable } from './text_output.ts';
 import { textProgress } from './text_progress.ts';
@@ -59,6 +62,7 @@ export const textCommand: Command = {
     variant: modelOptions.variant,
     tokenizer: modelOptions.tokenizer,
     prediction: modelOptions.prediction,
+    weights: weightsOption,
     ...textDeviceOptions,
   },
   async run(parsed) {
@@ -78,6 +82,7 @@ export const textCommand: Command = {
     await requirePicturesWritable(out);
     const latents = noise.path === undefined ? undefined : await readLatentFile(noise.path);
     const device = await deviceOf(parsed, { device: 'cpu', precision, exact: false });
+    const weights = weightsOf(parsed, device);
 
     await runInterruptible(async (signal) => {
       const start = performance.now();
@@ -90,13 +95,15 @@ export const textCommand: Command = {
         variant: model.variant,
         tokenizer: model.tokenizer,
         prediction: model.prediction,
+        weights,
+        encoder: false,
         onNotice: note,
         onFound(found) {
           summary = found;
           request = requestOf(found, { size, tile, pictures: prompts.length * count, latents, path: noise.path });
           requirePictureMemory(
             found,
-            { size: request.size, tile: request.tile && request.tile / found.factor, guidance: flow.guidance },
+            { ...request, tile: request.tile && request.tile / found.factor, guidance: flow.guidance, last: true },
             device,
           );
           noteWeights(found, model.prediction);
@@ -113,7 +120,15 @@ export const textCommand: Command = {
       const asked = request as NonNullable<typeof request>;
       for (const { path, factor } of lora) note(`${await network.addLora(path, factor)} weights changed by ${path}`);
       const loading = (performance.now() - start) / 1000;
-      const record = await recordOf(parsed, network, found, { ...flow, ...asked, prompts, count, lora, noise });
+      const record = await recordOf(parsed, network, found, {
+        ...flow,
+        ...asked,
+        prompts,
+        count,
+        lora,
+        noise,
+        weights,
+      });
       const display = textProgress(found, { ...flow, ...asked, count: prompts.length * count });
       const pictures = await network
         .generate({
@@ -127,6 +142,7 @@ export const textCommand: Command = {
           guidance: flow.guidance,
           negative: flow.negative,
           ...(latents ? { latents: latents.data } : { seed: noise.seed, noise: noise.kind }),
+          last: true,
           signal,
           onProgress: display.update,
         })
@@ -208,9 +224,10 @@ async function recordOf(
     count: number;
     lora: readonly { path: string; factor: number }[];
     noise: Noise;
+    weights: WeightChoice;
   },
 ): Promise<PictureRecord> {
-  const { noise, lora, ...rest } = asked;
+  const { noise, lora, weights, ...rest } = asked;
   const files = [...new Set(parts.flatMap((part) => part.files))];
   const changes = await Promise.all(lora.map(async (one) => ({ ...(await recordFile(one.path)), factor: one.factor })));
   return {
@@ -218,6 +235,8 @@ async function recordOf(
     prediction,
     ...(changes.length > 0 && { lora: changes }),
     ...rest,
+    // Others have the bits of f32.
+    ...((weights === 'f16' || weights === 'bf16') && { weights }),
     ...(noise.path === undefined ? { seed: noise.seed, noise: noise.kind } : { latents: await recordFile(noise.path) }),
     device: device.name,
     precision: precisionOf(parsed),

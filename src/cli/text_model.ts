@@ -1,8 +1,10 @@
 // Options of commands that load a text-to-image model, and what they say about it.
 
 import { statSync } from 'node:fs';
+import type { Device } from '../device/device.ts';
 import { UsageError } from '../errors.ts';
 import { solverNames } from '../flow/index.ts';
+import { type WeightChoice, weightChoices } from '../run/text/match.ts';
 import type { TextToImageSummary } from '../run/text/survey.ts';
 import type { Prediction } from '../run/text/text_to_image.ts';
 import type { Option, Parsed } from './arguments.ts';
@@ -22,6 +24,11 @@ export const modelOptions: Record<string, Option> = {
     value: 'KIND',
     help: 'what the network predicts: velocity (InstaFlow; default), or noise (Stable Diffusion)',
   },
+};
+
+export const weightsOption: Option = {
+  value: 'KIND',
+  help: 'weights in memory: files (16 bits where files have 16, the same pictures; default), f32, or rounded to f16 or bf16; on cuda f32',
 };
 
 export const changeOptions: Record<string, Option> = {
@@ -55,6 +62,15 @@ export function modelOf(parsed: Parsed) {
     tokenizer: parsed.text('tokenizer'),
     prediction: parsed.oneOf('prediction', predictions),
   };
+}
+
+/** How weights are kept on a device: by default as their files have them, but on a card as f32. @throws UsageError */
+export function weightsOf(parsed: Parsed, device: Device): WeightChoice {
+  const asked = parsed.oneOf('weights', weightChoices);
+  if (device.kind !== 'cuda') return asked ?? 'files';
+  if (asked !== undefined && asked !== 'f32')
+    throw new UsageError(`--weights ${asked} has no effect on ${device.name}: 16 bits are kept on cpu and wasm only`);
+  return 'f32';
 }
 
 export function precisionOf(parsed: Parsed): (typeof precisions)[number] {

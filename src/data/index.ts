@@ -22,6 +22,7 @@ export type {
   PairPlan,
   PairShape,
   PairShard,
+  TextStatesPlan,
 } from './pairs/manifest.ts';
 export { pairCondition, readManifest } from './pairs/manifest.ts';
 export { type PairBatch, PairSet, writePairFile } from './pairs/set.ts';

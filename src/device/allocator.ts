@@ -1,6 +1,7 @@
 // A caching allocator. It takes memory from the system in reservations and keeps freed blocks in free lists by size class, so that
 // every training step after the first takes nothing from the system. Size classes are eighths of a power of two (rounding loses at
-// most 12.5 %); blocks are aligned to 64 bytes. Reservations are kept; unused ones are returned only when the system runs out.
+// most 12.5 %); blocks are aligned to 64 bytes. Unused reservations are kept up to a limit of the source; those beyond it are returned,
+// the longest unused first, when other sizes are asked for, so that work of changing sizes does not hold the sum of all of them.
 import { isWhole } from '../arguments.ts';
 import { DeviceError, OutOfMemoryError, RecordingError } from '../errors.ts';
 import type { MemoryFigures } from './device.ts';
@@ -44,15 +45,21 @@ export interface MemorySource {
   /** Takes that many bytes from the system, aligned to a page; 0 when there are none. */
   reserve: (bytes: number) => number;
   /** Returns a reservation to the system; absent where the system takes nothing back. */
-  release?: (address: number) => void;
+  release?: (address: number, bytes: number) => void;
+  /** Bytes of unused reservations that are kept when others are made; default: all. */
+  mostUnused?: number;
 }
+
+/** For memory of the host: enough for the small tensors of any work; larger ones are not asked for often. */
+export const HOST_MOST_UNUSED = 256 * 2 ** 20;
 
 export class CachingAllocator {
   private readonly source: MemorySource;
   private readonly mostBytes: number | undefined;
   private readonly freeBlocks = new Map<number, Block[]>();
   private readonly blocks = new Map<number, Block>();
-  private readonly reservations = new Set<Reservation>();
+  /** Reservations without a block in use, the longest unused first. */
+  private readonly unused = new Set<Reservation>();
   private slab: Reservation | undefined;
   private slabUsed = 0;
   private readonly figures: MemoryFigures = { live: 0, highWater: 0, reserved: 0 };
@@ -72,7 +79,7 @@ export class CachingAllocator {
     let block = pool?.freeBlocks.get(size)?.pop();
     if (!block) {
       block = this.freeBlocks.get(size)?.pop() ?? this.carve(size);
-      block.reservation.live++;
+      if (block.reservation.live++ === 0) this.unused.delete(block.reservation);
       block.pool = pool;
     }
     this.blocks.set(block.address, block);
@@ -125,7 +132,7 @@ export class CachingAllocator {
 
   private giveBack(block: Block): void {
     block.pool = undefined;
-    block.reservation.live--;
+    if (--block.reservation.live === 0) this.unused.add(block.reservation);
     putAway(block, this.freeBlocks);
   }
 
@@ -142,20 +149,33 @@ export class CachingAllocator {
     this.figures.highWater = this.figures.live;
   }
 
-  /** Returns every unused reservation to the system. @returns how many bytes that were */
-  trim(): number {
+  /**
+   * Returns unused reservations to the system, the longest unused first.
+   * @param kept most bytes of them that stay; default 0
+   * @returns how many bytes were returned
+   */
+  trim(kept = 0): number {
     const { release } = this.source;
     if (!release) return 0;
-    const unused = new Set([...this.reservations].filter(({ live }) => live === 0));
-    for (const [size, blocks] of this.freeBlocks) {
-      const kept = blocks.filter(({ reservation }) => !unused.has(reservation));
-      this.freeBlocks.set(size, kept);
+    let left = 0;
+    for (const { bytes } of this.unused) left += bytes;
+    const returned = new Set<Reservation>();
+    for (const reservation of this.unused) {
+      if (left <= kept) break;
+      returned.add(reservation);
+      left -= reservation.bytes;
     }
-    if (this.slab && unused.has(this.slab)) this.slab = undefined;
+    if (returned.size === 0) return 0;
+    for (const [size, blocks] of this.freeBlocks)
+      this.freeBlocks.set(
+        size,
+        blocks.filter(({ reservation }) => !returned.has(reservation)),
+      );
+    if (this.slab && returned.has(this.slab)) this.slab = undefined;
     let bytes = 0;
-    for (const reservation of unused) {
-      release(reservation.address);
-      this.reservations.delete(reservation);
+    for (const reservation of returned) {
+      release(reservation.address, reservation.bytes);
+      this.unused.delete(reservation);
       bytes += reservation.bytes;
     }
     this.figures.reserved -= bytes;
@@ -177,6 +197,8 @@ export class CachingAllocator {
   }
 
   private reserve(bytes: number): Reservation {
+    const { mostUnused } = this.source;
+    if (mostUnused !== undefined) this.trim(mostUnused);
     const address = this.source.reserve(bytes) || (this.trim() > 0 && this.source.reserve(bytes));
     if (!address) {
       const { live, reserved } = this.figures;
@@ -186,10 +208,8 @@ export class CachingAllocator {
           `${mebibytes(reserved)} reserved${limit}; use a smaller batch or a smaller memory budget`,
       );
     }
-    const reservation = { address, bytes, live: 0 };
-    this.reservations.add(reservation);
     this.figures.reserved += bytes;
-    return reservation;
+    return { address, bytes, live: 0 };
   }
 }
 

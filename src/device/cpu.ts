@@ -1,5 +1,5 @@
 // The CPU device: kernels compiled by the host's C compiler, memory in huge-page slabs, threads in a spinning pool.
-import { CachingAllocator } from './allocator.ts';
+import { CachingAllocator, HOST_MOST_UNUSED } from './allocator.ts';
 import { CpuCompiler } from './cpu_compiler.ts';
 import type { CompileProgress, HostArray } from './device.ts';
 import { defaultThreads } from './environment.ts';
@@ -15,6 +15,7 @@ const runtimeModule = {
   url: sourceUrl('device/cpu_runtime.c'),
   kernels: {
     runtime_reserve: 'f64 -> f64',
+    runtime_release: 'f64 f64',
     runtime_copy: 'ptr ptr f64',
     runtime_fill: 'ptr i32 f64',
     runtime_limit_threads: 'i32',
@@ -42,7 +43,9 @@ function compilerFor(march: string | undefined): CpuCompiler {
 }
 
 export class CpuDevice extends HostDevice {
-  protected readonly runtime: Launchers<Exclude<keyof typeof runtimeModule.kernels, 'runtime_reserve'>>;
+  protected readonly runtime: Launchers<
+    Exclude<keyof typeof runtimeModule.kernels, 'runtime_reserve' | 'runtime_release'>
+  >;
   private readonly compiler: CpuCompiler;
   private readonly uploadTo: (target: number, source: HostArray, bytes: number) => void;
   private readonly downloadFrom: (target: HostArray, source: number, bytes: number) => void;
@@ -55,12 +58,17 @@ export class CpuDevice extends HostDevice {
     const library = compiler.library(runtimeModule);
     const bind = (name: keyof typeof runtimeModule.kernels) => library.bind(name, runtimeModule.kernels[name]);
     const reserve = bind('runtime_reserve');
+    const release = bind('runtime_release');
     super({
       kind: 'cpu',
       description: `${workers} thread${workers === 1 ? '' : 's'}`,
       workers,
       exact,
-      allocator: new CachingAllocator({ reserve: (bytes) => reserve(bytes) }),
+      allocator: new CachingAllocator({
+        reserve: (bytes) => reserve(bytes),
+        release: (address, size) => void release(address, size),
+        mostUnused: HOST_MOST_UNUSED,
+      }),
     });
     this.compiler = compiler;
     const wrap = (name: keyof typeof runtimeModule.kernels) =>

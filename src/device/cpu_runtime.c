@@ -15,17 +15,21 @@
 /* ---------------------------------------------------------------- memory */
 #define HUGE_PAGE ((size_t)2 << 20)
 
-/* Pages aligned to 2 MiB, with huge pages requested; 0 if the system has no memory left. */
+/* Pages aligned to 2 MiB, with huge pages requested; 0 if the system has no memory left. `bytes` is a multiple of 2 MiB. */
 EXPORT double runtime_reserve(double bytes) {
-  size_t size = (size_t)bytes + HUGE_PAGE;
-  void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  size_t size = (size_t)bytes;
+  void *pages = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (pages == MAP_FAILED) return 0;
-  uintptr_t start = ((uintptr_t)pages + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1);
+  uintptr_t first = (uintptr_t)pages, start = (first + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1), rest = first + HUGE_PAGE - start;
+  if (start > first) munmap(pages, start - first);
+  if (rest > 0) munmap((void *)(start + size), rest);
 #ifdef MADV_HUGEPAGE
-  madvise((void *)start, (size_t)bytes, MADV_HUGEPAGE);
+  madvise((void *)start, size, MADV_HUGEPAGE);
 #endif
   return (double)start;
 }
+
+EXPORT void runtime_release(double address, double bytes) { munmap((void *)(uintptr_t)address, (size_t)bytes); }
 
 EXPORT void runtime_upload(void *target, const void *source, double bytes) { memcpy(target, source, (size_t)bytes); }
 EXPORT void runtime_download(void *target, const void *source, double bytes) { memcpy(target, source, (size_t)bytes); }

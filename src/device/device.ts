@@ -192,6 +192,12 @@ export interface Device {
   memory(): MemoryFigures;
   /** Resets `highWater` to the bytes in use now. */
   resetHighWater(): void;
+  /**
+   * Returns memory that is kept for reuse to the system. WebAssembly's memory cannot shrink: there it becomes free for tensors of
+   * other sizes.
+   * @returns how many bytes that were
+   */
+  trim(): number;
 }
 
 const devices = new WeakSet<object>();

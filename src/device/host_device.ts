@@ -130,6 +130,10 @@ export abstract class HostDevice implements Device {
     this.allocator.resetHighWater();
   }
 
+  trim(): number {
+    return this.allocator.trim();
+  }
+
   /** The C modules among these that are not loaded yet. */
   protected unloaded(modules: readonly AnyModule[]): KernelModule[] {
     return modules.filter((module) => module.language === 'c').filter((module) => !this.loaded.has(module));

@@ -1,6 +1,6 @@
 // Page allocation in WebAssembly's memory, which can grow but not shrink. Freed ranges are kept here, merged with their neighbours,
 // and reused, lowest address first.
-import type { MemorySource } from './allocator.ts';
+import { HOST_MOST_UNUSED, type MemorySource } from './allocator.ts';
 
 export const PAGE_BYTES = 64 * 2 ** 10;
 
@@ -16,6 +16,7 @@ interface Range {
 }
 
 export class LinearMemory implements MemorySource {
+  readonly mostUnused = HOST_MOST_UNUSED;
   private readonly memory: GrowingMemory;
   /** Free ranges, disjoint, sorted by address, no two adjacent. */
   private readonly unused: Range[] = [];

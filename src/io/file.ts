@@ -137,11 +137,20 @@ export async function withFile<T>(path: string, body: (file: ReadableFile) => Pr
   }
 }
 
-/** Reads `length` bytes at byte `position` into new memory. @throws FileError if the file ends before */
-export async function readRange(file: ReadableFile, position: number, length: number): Promise<Uint8Array> {
+/**
+ * Reads `length` bytes at byte `position`.
+ * @param into memory for at least as many bytes; default: new memory
+ * @throws FileError if the file ends before
+ */
+export async function readRange(
+  file: ReadableFile,
+  position: number,
+  length: number,
+  into?: Uint8Array,
+): Promise<Uint8Array> {
   if (position + length > file.bytes)
     throw new FileError(file.path, `ends at byte ${file.bytes}, before byte ${position + length}; it is truncated`);
-  const bytes = allocateBytes(file.path, length);
+  const bytes = into ? into.subarray(0, length) : allocateBytes(file.path, length);
   let done = 0;
   while (done < length) {
     // One system call reads less than 2 GiB.

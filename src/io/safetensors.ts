@@ -73,26 +73,41 @@ export async function readSafetensors(
   });
 }
 
+/** Rows of a tensor, which are those of its first axis, and memory to read them into; default: new memory. */
+export interface ReadRows {
+  first: number;
+  count: number;
+  into?: Uint8Array;
+}
+
 /**
- * Runs `body` with the header of a file and a function that reads one tensor of it, so that large files need not be in memory
- * as a whole. The file is closed afterwards.
+ * Runs `body` with the header of a file and a function that reads one tensor of it, or some of its rows, so that large files need
+ * not be in memory as a whole. The file is closed afterwards.
  * @throws FileError as readSafetensorsHeader
  */
 export async function withSafetensors<T>(
   path: string,
-  body: (header: SafetensorsHeader, read: (name: string) => Promise<ArrayFile>) => Promise<T>,
+  body: (header: SafetensorsHeader, read: (name: string, rows?: ReadRows) => Promise<ArrayFile>) => Promise<T>,
 ): Promise<T> {
   return withFile(path, async (file) => {
     const header = await readHeader(file);
-    return body(header, (name) => readTensor(file, header, name));
+    return body(header, (name, rows) => readTensor(file, header, name, rows));
   });
 }
 
-async function readTensor(file: ReadableFile, header: SafetensorsHeader, name: string): Promise<ArrayFile> {
+async function readTensor(
+  file: ReadableFile,
+  header: SafetensorsHeader,
+  name: string,
+  rows?: ReadRows,
+): Promise<ArrayFile> {
   const entry = header.tensors.get(name);
   if (!entry) throw new FileError(file.path, `holds no tensor "${name}"`);
-  const bytes = await readRange(file, entry.begin, entry.end - entry.begin);
-  return { shape: entry.shape, dtype: entry.dtype, data: elementsOf(bytes, entry.dtype) };
+  const { dtype, shape, begin, end } = entry;
+  if (!rows) return { shape, dtype, data: elementsOf(await readRange(file, begin, end - begin), dtype) };
+  const row = (end - begin) / shape[0];
+  const bytes = await readRange(file, begin + rows.first * row, rows.count * row, rows.into);
+  return { shape: [rows.count, ...shape.slice(1)], dtype, data: elementsOf(bytes, dtype) };
 }
 
 /**

@@ -1,10 +1,10 @@
 // The tensors of a network's weights, wherever they are: one safetensors file, several with an index, or a PyTorch file.
-// Headers are read first; the numbers follow tensor by tensor, so that a network is never twice in memory.
+// Headers are read first; the numbers follow tensor by tensor or piece by piece, so that a network is never twice in memory.
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { FileError, formatShape } from '../errors.ts';
-import type { ArrayDtype, ArrayFile } from './array.ts';
-import { asFileError, readWhole } from './file.ts';
+import { type ArrayDtype, type ArrayFile, byteLengthOf } from './array.ts';
+import { allocateBytes, asFileError, readWhole } from './file.ts';
 import { parseJsonFile } from './json.ts';
 import { readSafetensorsHeader, withSafetensors } from './safetensors.ts';
 import { readPth } from './torch/pth.ts';
@@ -24,7 +24,19 @@ export interface WeightFiles {
   tensors: ReadonlyMap<string, WeightEntry>;
   /** Reads tensors one by one, in the order of their files. @param names default: all */
   forEach(use: (name: string, array: ArrayFile) => void | Promise<void>, names?: ReadonlySet<string>): Promise<void>;
+  /**
+   * Reads tensors in pieces of about PIECE_BYTES: some rows of the first axis each. The memory of a piece is used again for the next
+   * one. A tensor without axes or rows is one piece.
+   * @param use gets the rows, and the number of the first one
+   */
+  forEachPiece(
+    use: (name: string, rows: ArrayFile, first: number) => void | Promise<void>,
+    names?: ReadonlySet<string>,
+  ): Promise<void>;
 }
+
+/** Large enough for a disk and for kernels, small compared with a network. */
+const PIECE_BYTES = 8 * 2 ** 20;
 
 const MAX_INDEX_BYTES = 64 * 2 ** 20;
 
@@ -59,7 +71,34 @@ async function openSafetensors(path: string, files: readonly string[]): Promise<
           for (const name of header.tensors.keys()) if (!names || names.has(name)) await use(name, await read(name));
         });
     },
+    async forEachPiece(use, names) {
+      let memory: Uint8Array = new Uint8Array(0);
+      for (const file of files)
+        await withSafetensors(file, async (header, read) => {
+          for (const [name, entry] of header.tensors) {
+            if (names && !names.has(name)) continue;
+            const pieces = piecesOf(entry);
+            if (pieces.length === 0) await use(name, await read(name), 0);
+            for (const { first, count, bytes } of pieces) {
+              if (memory.length < bytes) memory = allocateBytes(file, bytes);
+              await use(name, await read(name, { first, count, into: memory }), first);
+            }
+          }
+        });
+    },
   };
+}
+
+/** Ranges of rows of about PIECE_BYTES; none for a tensor that has no rows to divide. */
+function piecesOf({ shape, dtype }: Pick<WeightEntry, 'shape' | 'dtype'>) {
+  const [rows = 0, ...rest] = shape;
+  const row = byteLengthOf(rest, dtype) ?? 0;
+  if (rows === 0 || row === 0) return [];
+  const most = Math.max(1, Math.floor(PIECE_BYTES / row));
+  return Array.from({ length: Math.ceil(rows / most) }, (_, i) => {
+    const count = Math.min(most, rows - i * most);
+    return { first: i * most, count, bytes: count * row };
+  });
 }
 
 /** Shards of safetensors, by the index next to them: { weight_map: { tensor: file } }. */
@@ -108,6 +147,19 @@ async function openTorch(path: string): Promise<WeightFiles> {
     tensors: new Map(Array.from(arrays, ([name, array]) => [name, entryOf(array)])),
     async forEach(use, names) {
       for (const [name, array] of arrays) if (!names || names.has(name)) await use(name, array);
+    },
+    async forEachPiece(use, names) {
+      for (const [name, array] of arrays) {
+        if (names && !names.has(name)) continue;
+        const { shape, dtype, data } = array;
+        const pieces = piecesOf(array);
+        if (pieces.length === 0) await use(name, array, 0);
+        for (const { first, count } of pieces) {
+          const row = data.length / shape[0];
+          const rows = data.subarray(first * row, (first + count) * row) as ArrayFile['data'];
+          await use(name, { shape: [count, ...shape.slice(1)], dtype, data: rows }, first);
+        }
+      }
     },
   };
 }

@@ -32,14 +32,13 @@ INLINE uint16_t to_f16(float x) {
   uint32_t rounded = magnitude + 0xFFFu + (magnitude >> 13 & 1u);
   return (uint16_t)(sign | ((rounded >> 13) - 0x1C000u));
 }
+/* Without branches, so that loops over it become vectors. */
 INLINE float from_f16(uint16_t x) {
-  uint32_t sign = (uint32_t)(x & 0x8000u) << 16, exponent = x >> 10 & 31u, fraction = x & 0x3FFu;
-  if (exponent == 31) return float_of(sign | 0x7F800000u | fraction << 13);
-  if (exponent == 0) {
-    float magnitude = (float)fraction * 5.9604644775390625e-8f; /* 2^-24 */
-    return float_of(sign | bits_of(magnitude));
-  }
-  return float_of(sign | (exponent + 112u) << 23 | fraction << 13);
+  uint32_t sign = (uint32_t)(x & 0x8000u) << 16, bits = (uint32_t)(x & 0x7FFFu) << 13;
+  /* Numbers below 2^-14 are multiples of 2^-24: added to 2^-14 they are exact. */
+  uint32_t small = bits_of(float_of(bits + 0x38800000u) - 0x1p-14f), normal = bits + 0x38000000u;
+  uint32_t magnitude = bits < 0x00800000u ? small : bits < 0x0F800000u ? normal : bits | 0x7F800000u;
+  return float_of(sign | magnitude);
 }
 
 INLINE int32_t to_i32(float x) {

@@ -15,7 +15,7 @@ import { linearShape } from './conv/shape.ts';
 import { add } from './elementwise.ts';
 import { sumAxes, sumTo } from './inner/reduction.ts';
 import { copyStrided } from './inner/strided.ts';
-import { withWeight } from './inner/weight.ts';
+import { requireTrained, withSavedWeight, withWeight } from './inner/weight.ts';
 import { inChunks, type ProductShape, productBuilds, productLaunchOf, productModules } from './launch/product.ts';
 import type { Activation } from './launch/storage.ts';
 import { broadcastTo } from './movement.ts';
@@ -232,15 +232,18 @@ export const matmulOp = declareOp<{ transposeA: boolean; transposeB: boolean; dt
     // y = A B: dA = dy B^T, dB = A^T dy; the gradient of a transposed operand is the transpose of that.
     const dy = { tensor: grad };
     const gradientA = () =>
-      transposeA
-        ? product({ tensor: b, transposed: transposeB }, { tensor: grad, transposed: true })
-        : product(dy, { tensor: b, transposed: !transposeB });
+      withSavedWeight(b, grad, (right) =>
+        transposeA
+          ? product({ tensor: right, transposed: transposeB }, { tensor: grad, transposed: true })
+          : product(dy, { tensor: right, transposed: !transposeB }),
+      );
     // The weight of a layer: its gradient is computed as that of a 1x1 convolution.
     const layer = transposeB && !transposeA && b.rank === 2;
     const late = defers[1] && layer;
     const [rows, inputs] = asMatrix(a);
     const outputs = grad.shape[grad.rank - 1];
     const gradientB = () => {
+      requireTrained('matmul', dtype, grad);
       // One b serves a whole batch of a: the sum runs over the batch too, so it is a single product.
       const shared = sizeOf(b.shape.slice(0, -2)) === 1 && !transposeA;
       const left = { tensor: shared ? view(a, asMatrix(a)) : a };
@@ -275,7 +278,8 @@ export const matmulOp = declareOp<{ transposeA: boolean; transposeB: boolean; dt
 /**
  * Matrix product over the last two axes; the axes before them broadcast.
  * @param a [..., m, k], or [..., k, m] with transposeA; f32, or on CUDA bf16
- * @param b [..., k, n], or [..., n, k] with transposeB; of a's dtype, or f32 if it is a weight
+ * @param b [..., k, n], or [..., n, k] with transposeB; of a's dtype, or f32 if it is a weight; on the CPU and in WebAssembly also f16 or
+ * bf16, which then has no gradient
  * @returns [..., m, n]
  * @example matmul(tensor([[1, 2], [3, 4]]), tensor([[1, 0], [1, 1]])); // [[3, 2], [7, 4]]
  */
@@ -304,10 +308,10 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   // The kernel for a transposed a has no epilogue, so with a bias a is copied to the plain order first.
   const swapped = transposeA && bias ? swapLastAxes(a) : undefined;
   const left = swapped ? { tensor: swapped } : { tensor: a, transposed: transposeA };
-  return withWeight('matmul', b, a, (right) => {
+  return withWeight('matmul', b, a, (right, kept) => {
     const y = product(left, { tensor: right, transposed: transposeB }, { bias });
     swapped?.dispose();
     const attributes = { transposeA, transposeB, dtypeB: b.dtype as Activation };
-    return apply(matmulOp, y, { parents: [a, b, bias], saved: [a, right], attributes });
+    return apply(matmulOp, y, { parents: [a, b, bias], saved: [a, kept], attributes });
   });
 }

@@ -23,7 +23,7 @@ const cudaKernels = storageModules('kernels/resample.cu', {
 });
 
 /** Repeats every pixel factor x factor times and scales it. */
-function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
+export function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
   const [n, h, w, c] = x.shape;
   const y = allocate([n, h * factor, w * factor, c], { device: x.device, dtype: x.dtype });
   launch('resample_repeat', x, y, n * h, [w, c, factor, scale]);
@@ -31,7 +31,7 @@ function repeatPixels(x: Tensor, factor: number, scale: number): Tensor {
 }
 
 /** Sums factor x factor pixels and scales the sum. */
-function sumPixels(x: Tensor, factor: number, scale: number): Tensor {
+export function sumPixels(x: Tensor, factor: number, scale: number): Tensor {
   const [n, h, w, c] = x.shape;
   const y = allocate([n, h / factor, w / factor, c], { device: x.device, dtype: x.dtype });
   launch('resample_sum', x, y, (n * h) / factor, [w / factor, c, factor, scale]);

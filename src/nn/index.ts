@@ -13,6 +13,7 @@ export { CaptionUNet, type CaptionUNetOptions } from './caption_unet.ts';
 export {
   AutoencoderKL,
   type AutoencoderKLOptions,
+  type DecodeOptions,
   type LatentDistribution,
   type TileOptions,
 } from './diffusers/autoencoder_kl.ts';

@@ -17,6 +17,7 @@ import { type DropoutOptions, dropout } from '../kernels/random.ts';
 import type { Counter } from '../tensor/counter.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { checkInitializer, Initializer } from './init.ts';
+import { withChange } from './low_rank.ts';
 import { Module } from './module.ts';
 
 /**
@@ -42,12 +43,12 @@ export class Linear extends Module {
 
   /** Maps [..., inputs] to [..., outputs]. */
   forward(x: Tensor): Tensor {
-    return matmul(x, this.weight, { transposeB: true, bias: this.bias });
+    return withChange(this, x, () => matmul(x, this.weight, { transposeB: true, bias: this.bias }));
   }
 }
 
-/** Stride, padding and fused operations of a layer's convolution; see conv2d. */
-export type Epilogue = Pick<Conv2dOptions, 'stride' | 'padding' | 'add' | 'residual' | 'scale'>;
+/** Stride, padding, upsampling and fused operations of a layer's convolution; see conv2d. */
+export type Epilogue = Pick<Conv2dOptions, 'stride' | 'padding' | 'upsample' | 'add' | 'residual' | 'scale'>;
 
 /**
  * A convolution with an odd kernel size, whose default zero padding preserves H and W. Weight [Cout, k, k, Cin].

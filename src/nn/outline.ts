@@ -39,6 +39,10 @@ class OutlineDevice implements Device {
 
   resetHighWater(): void {}
 
+  trim(): number {
+    return 0;
+  }
+
   async prepare(): Promise<void> {}
 
   async synchronize(): Promise<void> {}

@@ -3,12 +3,15 @@
 import { kind, kinds, listOf, oneOf } from '../arguments.ts';
 import { deviceKind } from '../device/device.ts';
 import { CaptionUNet } from '../nn/caption_unet.ts';
+import { LatentUNet } from '../nn/latent_unet.ts';
 import { UNet } from '../nn/unet.ts';
 
 /** The networks that model.name names. */
-export type FlowNetwork = UNet | CaptionUNet;
+export type FlowNetwork = UNet | CaptionUNet | LatentUNet;
 
-export const unetKind = kind('a UNet or a CaptionUNet', (v) => v instanceof UNet || v instanceof CaptionUNet);
+export const unetKind = kind('a network of buildModel()', (v) =>
+  [UNet, CaptionUNet, LatentUNet].some((type) => v instanceof type),
+);
 
 /** Options that most of these functions take. */
 export const runOptions = {

@@ -53,6 +53,11 @@ const loaders: Record<Config['data']['dataset'], Loader> = {
     const { image_size: size, num_channels: channels, exif_orientation: exifOrientation, category } = config.data;
     return openLsun(rootOf(config), { size, channels, exifOrientation, category, part, notice });
   },
+  PROMPTS: async () => {
+    throw new ConfigError(
+      'data.dataset PROMPTS holds texts, not images; a flow of latents is trained by reflow, on pairs of its teacher',
+    );
+  },
   FOLDER: (config, part, notice) => imageFolder(rootOf(config), config, part, notice),
 };
 

@@ -9,7 +9,8 @@ interface Layer {
   out: number;
   kernel: number | [number, number];
   stride?: number | [number, number];
-  padding?: number | [number, number];
+  padding?: number | [number, number] | [top: number, bottom: number, left: number, right: number];
+  upsample?: number;
 }
 
 type Part = 'bias' | 'add' | 'residual';
@@ -24,9 +25,12 @@ const same = (n: number, size: number, channels: number, out: number, kernel = 3
   padding: Math.floor(kernel / 2),
 });
 
-function outputShape({ x, out, kernel, stride = 1, padding = 0 }: Layer): number[] {
-  const extent = (axis: 0 | 1) =>
-    Math.floor((x[axis + 1] + 2 * pair(padding)[axis] - pair(kernel)[axis]) / pair(stride)[axis]) + 1;
+function outputShape({ x, out, kernel, stride = 1, padding = 0, upsample = 1 }: Layer): number[] {
+  const edges = typeof padding !== 'number' && padding.length === 4 ? padding : pair(padding).flatMap((p) => [p, p]);
+  const extent = (axis: 0 | 1) => {
+    const padded = upsample * x[axis + 1] + edges[2 * axis] + edges[2 * axis + 1];
+    return Math.floor((padded - pair(kernel)[axis]) / pair(stride)[axis]) + 1;
+  };
   return [x[0], extent(0), extent(1), out];
 }
 
@@ -69,6 +73,26 @@ const strided: Layer[] = [
   { x: [1, 12, 12, 16], out: 32, kernel: 4, stride: 2, padding: 1 },
 ];
 
+/** Paddings of four numbers; the encoder of Stable Diffusion has the first. */
+const uneven: Layer[] = [
+  { x: [1, 8, 8, 16], out: 16, kernel: 3, stride: 2, padding: [0, 1, 0, 1] },
+  { x: [2, 7, 6, 3], out: 4, kernel: 3, stride: 2, padding: [0, 1, 0, 1] },
+  { x: [1, 5, 6, 3], out: 4, kernel: 3, padding: [2, 0, 0, 1] },
+  { x: [1, 4, 5, 2], out: 3, kernel: [2, 3], padding: [0, 1, 3, 0] },
+  { x: [1, 9, 6, 32], out: 32, kernel: 3, padding: [0, 2, 1, 0] },
+  { x: [1, 8, 7, 64], out: 64, kernel: 3, padding: [1, 0, 2, 1] },
+];
+
+/** Layers behind an upsampling. */
+const upsampled: Layer[] = [
+  { ...same(1, 4, 3, 5), upsample: 2 },
+  { ...same(2, 6, 32, 32), upsample: 2 },
+  { x: [1, 3, 5, 64], out: 32, kernel: 3, padding: 1, upsample: 2 },
+  { x: [1, 3, 2, 16], out: 8, kernel: 3, padding: 1, upsample: 3 },
+  { x: [1, 3, 4, 5], out: 6, kernel: 3, stride: 2, padding: [0, 1, 0, 1], upsample: 2 },
+  { x: [1, 3, 3, 4], out: 3, kernel: 1, upsample: 2 },
+];
+
 const layers: Layer[] = [
   same(4, 32, 128, 128),
   same(4, 32, 64, 64),
@@ -96,7 +120,9 @@ function randomLayer(pick: Pick): Layer {
   const padding: [number, number] = [pick(0, 2), pick(0, 2)];
   const extent = (axis: 0 | 1) => Math.max(pick(1, 10), kernel[axis] - 2 * padding[axis]);
   const stride: [number, number] = pick(0, 1) === 0 ? [1, 1] : [pick(1, 3), pick(1, 3)];
-  return { x: [pick(0, 3), extent(0), extent(1), pick(1, 20)], out: pick(1, 20), kernel, stride, padding };
+  const layer = { x: [pick(0, 3), extent(0), extent(1), pick(1, 20)] as Layer['x'], out: pick(1, 20), kernel, stride };
+  if (pick(0, 2) > 0) return { ...layer, padding, upsample: pick(0, 2) === 0 ? 2 : 1 };
+  return { ...layer, padding: [padding[0] + pick(0, 1), padding[0], padding[1], padding[1] + pick(0, 1)] };
 }
 
 function convCase(name: string, parts: Part[], scale: number | undefined, check: Layer[], time?: Layer[]): Case {
@@ -116,9 +142,10 @@ function convCase(name: string, parts: Part[], scale: number | undefined, check:
       ];
     },
     parameters: parts[0] === 'bias' ? [1, 2] : [1],
-    run: ([x, weight, ...rest], { stride, padding }) => conv2d(x, weight, { ...named(rest), stride, padding, scale }),
-    reference: ([x, weight, ...rest], { stride, padding }) =>
-      reference.conv2d(x, weight, { ...named(rest), stride, padding, scale }),
+    run: ([x, weight, ...rest], { stride, padding, upsample }) =>
+      conv2d(x, weight, { ...named(rest), stride, padding, upsample, scale }),
+    reference: ([x, weight, ...rest], { stride, padding, upsample }) =>
+      reference.conv2d(x, weight, { ...named(rest), stride, padding, upsample, scale }),
     tolerance: {
       value: { absolute: 1e-6, ofLargest: 2e-6 },
       gradient: { absolute: 1e-6, ofLargest: 2e-6 },
@@ -138,6 +165,8 @@ export const convCases: Case[] = [
   convCase('', [], undefined, [...small, ...tiled, { ...same(2, 4, 3, 5), x: [0, 4, 4, 3] }], layers),
   convCase('bias', ['bias'], undefined, [...small, tiled[1], tiled[6], tiled[7], tiled[8], tiled[9]], [layers[0]]),
   convCase('strided', ['bias'], undefined, strided),
+  convCase('padding of four edges', ['bias'], undefined, uneven),
+  convCase('upsample', ['bias', 'residual'], Math.SQRT1_2, upsampled, [{ ...same(1, 32, 128, 128), upsample: 2 }]),
   convCase('add per sample and channel', ['bias', 'add'], undefined, [small[2], small[4], tiled[0], tiled[4]]),
   convCase(
     'residual, scaled',

@@ -233,7 +233,7 @@ describe('bad input ends in one error, and nothing is written', () => {
     [
       'a size beyond memory',
       `${line.replace('128', '40000')} x`,
-      /its weights take .*, and pictures of 40000 x 40000 pixels .*; cpu has .*; tiles/,
+      /its weights take .*, and with pictures of 40000 x 40000 pixels the peak is .*; cpu has .*; tiles/,
     ],
     ['pictures beyond memory', `${line} x --count 2000000000`, /expected at most \d+ bytes of pictures/],
     [

@@ -81,7 +81,7 @@ test('returns all unused memory to a system that accepts it before an allocation
     next += bytes;
     return next - bytes;
   };
-  const allocator = new CachingAllocator({ reserve, release: (address) => held.delete(address) });
+  const allocator = new CachingAllocator({ reserve, release: (address) => void held.delete(address) });
   const kept = allocator.allocate(1000);
   const first = [2 ** 25, 2 ** 25].map((bytes) => allocator.allocate(bytes));
   for (const block of first) allocator.free(block);
@@ -94,4 +94,52 @@ test('returns all unused memory to a system that accepts it before an allocation
   expect(allocator.memory()).toMatchObject({ live: 0, reserved: 0 });
   expect(held.size).toBe(0);
   expect(allocator.allocate(1000)).toBeGreaterThan(0);
+});
+
+test('unused memory beyond the limit goes back before more is taken, the longest unused first', () => {
+  const held = new Map<number, number>();
+  const system = bumpSystem();
+  const MiB = 2 ** 20;
+  const allocator = new CachingAllocator({
+    reserve(bytes) {
+      const address = system(bytes);
+      held.set(address, bytes);
+      return address;
+    },
+    release(address, bytes) {
+      expect(held.get(address)).toBe(bytes);
+      held.delete(address);
+    },
+    mostUnused: 64 * MiB,
+  });
+  const [a, b, c] = [40, 48, 16].map((size) => allocator.allocate(size * MiB));
+  for (const block of [b, a]) allocator.free(block);
+  // Nothing is returned before other memory is asked for: the same size is found again.
+  expect(held.size).toBe(3);
+  expect(allocator.allocate(40 * MiB)).toBe(a);
+  allocator.free(a);
+  const d = allocator.allocate(8 * MiB);
+  // b was unused for longer; a alone is within the limit.
+  expect([...held.keys()].sort((x, y) => x - y)).toEqual([a, c, d].sort((x, y) => x - y));
+  expect(allocator.memory()).toMatchObject({ live: 24 * MiB, reserved: 64 * MiB });
+  allocator.free(d);
+  expect(allocator.trim(8 * MiB)).toBe(40 * MiB);
+  expect(allocator.trim()).toBe(8 * MiB);
+  expect([...held.keys()]).toEqual([c]);
+});
+
+test('blocks of a recording are in use, however long it is not replayed', () => {
+  let returned = 0;
+  const release = (_: number, bytes: number) => {
+    returned += bytes;
+  };
+  const allocator = new CachingAllocator({ reserve: bumpSystem(), release, mostUnused: 0 });
+  const pool = allocator.openPool();
+  allocator.free(allocator.allocate(2 ** 25));
+  allocator.closePool();
+  allocator.allocate(2 ** 26);
+  expect(allocator.trim()).toBe(0);
+  allocator.releasePool(pool);
+  expect(allocator.trim()).toBe(2 ** 25);
+  expect(returned).toBe(2 ** 25);
 });

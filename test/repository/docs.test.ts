@@ -219,6 +219,7 @@ it.each<[module: string, name: string, members: string[]]>([
         'precision',
         'resetHighWater',
         'synchronize',
+        'trim',
       ],
     ],
   ],

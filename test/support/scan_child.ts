@@ -129,7 +129,7 @@ const optionNames = [
   ...['min', 'max', 'transposeA', 'cotangent', 'retainGraph', 'steps', 'solver', 'tolerance', 'count', 'from', 'to'],
   ...['heads', 'causal', 'mask', 'dilation', 'outputPadding', 'weight', 'labelSmoothing', 'delta', 'beta', 'margin'],
   ...['dropout', 'activation', 'resample', 'p', 'batch', 'microBatch', 'epsilon', 'onStep', 'signal', 'latents'],
-  ...['offset', 'start', 'end', 'columns', 'dilation', 'endpoint', 'base', 'rate', 'low', 'high', 'indexing'],
+  ...['offset', 'start', 'end', 'columns', 'upsample', 'endpoint', 'base', 'rate', 'low', 'high', 'indexing'],
 ];
 const leafPlan: fc.Arbitrary<Plan> = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom(...operandNames).map(operand) },
@@ -164,6 +164,7 @@ const right: Record<string, Plan[][]> = {
       weight,
       options({ bias: four, stride: plain(1), padding: plain([1, 1]), residual: images, scale: plain(2) }),
     ],
+    [images, weight, options({ padding: plain([0, 1, 0, 1]), upsample: plain(2), stride: plain(2) })],
   ],
   conv1d: [
     [randnPlan([2, 9, 4]), randnPlan([6, 3, 2]), options({ stride: plain(2), dilation: plain(1), groups: plain(2) })],

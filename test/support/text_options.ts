@@ -30,6 +30,10 @@ export function textRows(at: At, model: string): Rows {
     variant: [`${text} --variant fp16 --out ${at('x.png')}`, /has no weights of the variant "fp16"/],
     tokenizer: [`${text} --tokenizer ${at('none')} --out ${at('x.png')}`, /vocab\.json: no such file/],
     prediction: [`${text} --prediction data --out ${at('x.png')}`, /--prediction expects one of velocity, noise/],
+    weights: [
+      `${text} --weights f64 --out ${at('x.png')}`,
+      /--weights expects one of f32, files, f16, bf16, got "f64"/,
+    ],
     precision: [`${text} --precision bf16 --out ${at('x.png')}`, /precision bf16 needs the device cuda/],
   };
 }
@@ -43,6 +47,7 @@ export function servedTextRows(at: At, model: string, elsewhere: string): Rows {
     prediction: [`${elsewhere} --prediction noise`, /--prediction has no effect with --checkpoint/],
     lora: [`serve --model ${model} --lora ${at('none')}:0.5 --port 0`, /none: no such file/],
     tile: [`serve --model ${model} --tile 60 --port 0`, /tile expects a multiple of 8 pixels, at least 64, got 60/],
+    weights: [`serve --model ${model} --weights f64 --port 0`, /--weights expects one of f32, files, f16, bf16/],
     precision: [`serve --model ${model} --precision bf16 --port 0`, /precision bf16 needs the device cuda/],
   };
 }
@@ -51,6 +56,7 @@ export function servedTextRows(at: At, model: string, elsewhere: string): Rows {
 export function estimatedTextRows(model: string, tiny: string): Rows {
   return {
     model: [`estimate --model ${model} --size 64`, /^decoding +\d.*MB$/m],
+    weights: [`estimate --model ${model} --weights f64`, /--weights expects one of f32, files, f16, bf16/],
     variant: [`estimate --model ${model} --variant fp16`, /has no weights of the variant "fp16"/],
     size: [`estimate --model ${model} --size 60`, /expected a size of multiples of 8, got 60 x 60/],
     steps: [`estimate ${tiny} --steps 2`, /--steps has no effect without --model/],

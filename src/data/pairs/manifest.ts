@@ -4,6 +4,7 @@
 //   z0.npy, z1.npy    layout "official": f32 [count, C, H, W]; z1.npy.part until the last pair is written. With "solved":
 //                     "z0", z1 are the images of a data set in their order, and z0 (first in z0.npy.part) the solutions of
 //                     the inverse ODE
+//   text_states_*.npy the states of the texts of a flow of latents: f32 or f16 [texts, tokens, width]
 //   condition.npy     if the manifest has a condition: i32 [count], written when the last pair is
 //   z1_<batch>.npy    layout "shards": f32, f16 or u16 [pairs of the batch, C, H, W]; z0 is redrawn from its seed
 //
@@ -57,6 +58,25 @@ export interface PairCondition {
   table: readonly string[];
   /** SHA-256 of the column's elements. */
   sha256: string;
+  /** The stored states of the texts; absent where a network that is trained computes them. */
+  states?: TextStatesPlan;
+}
+
+/** States of the texts of a table under a text network, in the file that statesFile() names: [entries, ...shape]. */
+export interface TextStatesPlan {
+  /** SHA-256 that identifies the text network and its tokenizer. */
+  network: string;
+  dtype: 'f32' | 'f16';
+  shape: readonly [tokens: number, width: number];
+}
+
+/** The file of the states of texts: its name says which texts, network and dtype they are of. */
+export function statesFile({ table, states }: PairCondition & { states: TextStatesPlan }): string {
+  const { network, dtype, shape } = states;
+  const hash = createHash('sha256')
+    .update(JSON.stringify([table, network, dtype, shape]))
+    .digest('hex');
+  return `text_states_${hash.slice(0, 16)}.npy`;
 }
 
 /**
@@ -244,8 +264,19 @@ const isNoise = (value: unknown): boolean =>
 const isEntry = (value: unknown): boolean => typeof value === 'string' && value.length <= LONGEST_ENTRY;
 const isTable = (value: unknown): boolean =>
   Array.isArray(value) && value.length >= 1 && value.length <= MOST_ENTRIES && value.every(isEntry);
+const isStates = (value: unknown): boolean =>
+  isFields(value) &&
+  isHash(value.network) &&
+  (value.dtype === 'f32' || value.dtype === 'f16') &&
+  Array.isArray(value.shape) &&
+  value.shape.length === 2 &&
+  value.shape.every((size) => isWhole(size, 1));
 const isCondition = (value: unknown): boolean =>
-  isFields(value) && (value.kind === 'text' || value.kind === 'label') && isTable(value.table) && isHash(value.sha256);
+  isFields(value) &&
+  (value.kind === 'text' || value.kind === 'label') &&
+  isTable(value.table) &&
+  isHash(value.sha256) &&
+  (value.states === undefined || isStates(value.states));
 const tableKind = kind(`texts of at most ${LONGEST_ENTRY} characters`, isTable);
 
 const rules: Record<string, (value: unknown, all: Fields) => boolean> = {

@@ -239,6 +239,10 @@ export class CudaDevice implements Device {
     this.allocator.resetHighWater();
   }
 
+  trim(): number {
+    return this.allocator.trim();
+  }
+
   /** Returns all unused memory to the driver. */
   [Symbol.dispose](): void {
     this.enter();

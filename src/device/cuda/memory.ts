@@ -74,11 +74,14 @@ export class GraphPool {
   }
 }
 
+/** A source that takes memory back, and keeps nothing. */
+type ReturningSource = Required<Pick<MemorySource, 'reserve' | 'release'>>;
+
 class DirectAllocator extends Counted implements CudaAllocator {
-  private readonly source: Required<MemorySource>;
+  private readonly source: ReturningSource;
   private readonly sizes = new Map<number, number>();
 
-  constructor(source: Required<MemorySource>) {
+  constructor(source: ReturningSource) {
     super();
     this.source = source;
   }
@@ -99,7 +102,7 @@ class DirectAllocator extends Counted implements CudaAllocator {
   free(address: number): void {
     const bytes = this.sizes.get(address);
     if (bytes === undefined) throw new DeviceError(`free of an address that is not allocated: ${address}`);
-    this.source.release(address);
+    this.source.release(address, bytes);
     this.sizes.delete(address);
     this.countLive(-bytes);
     this.figures.reserved = this.figures.live;

@@ -16,11 +16,12 @@ struct conv_shape {
   int32_t n, h, w, c;                   /* input */
   int32_t out_h, out_w, out_c;          /* output */
   int32_t kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w, groups;
+  int32_t repeat; /* h and w count each pixel in memory `repeat` times in both directions; only the forward pass has another than 1 */
 };
 
 INLINE struct conv_shape conv_shape_of(const int32_t *t) {
   return (struct conv_shape){t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], t[12],
-                             t[13], t[14], t[15]};
+                             t[13], t[14], t[15], t[16]};
 }
 
 /* Channels of a group. */
@@ -30,8 +31,9 @@ INLINE int32_t is_depthwise(const struct conv_shape *s) { return s->groups > 1 &
 
 /* ---------------------------------------------------------------- gather: forward and input gradient */
 
-/* source position = (target * step + offset + tap * direction) / divisor; direction: the dilation, or minus it */
-struct axis { int32_t source, target, step, offset, direction, divisor, taps; };
+/* source position = (target * step + offset + tap * direction) / divisor; direction: the dilation, or minus it. The source has
+ * `stored` pixels in memory, each of which stands for `repeat`. */
+struct axis { int32_t source, target, step, offset, direction, divisor, taps, repeat, stored; };
 
 struct gather {
   const float *source, *weights, *zeros, *bias, *add, *residual;
@@ -50,7 +52,8 @@ INLINE int32_t source_position(const struct axis *a, int32_t start, int32_t tap)
     if (position % a->divisor) return -1;
     position /= a->divisor;
   }
-  return position < a->source ? position : -1;
+  if (position >= a->source) return -1;
+  return a->repeat == 1 ? position : position / a->repeat;
 }
 
 INLINE void finish_row(const struct gather *g, int32_t pixel, int32_t sample, int32_t column, int32_t width, vec s0, vec s1) {
@@ -90,7 +93,7 @@ static void gather_task(void *context, int32_t task, int32_t worker) {
   const struct gather *g = context;
   struct share o = share_of(g, task);
   size_t tap_size = (size_t)g->source_c * TILE_COLUMNS, step = (size_t)g->source_step;
-  size_t image = (size_t)g->y.source * (size_t)g->x.source * step;
+  size_t image = (size_t)g->y.stored * (size_t)g->x.stored * step;
   for (int32_t panel = o.first_panel; panel < o.last_panel; panel++) {
     const float *panel_weights = g->weights + (size_t)panel * (size_t)(g->y.taps * g->x.taps) * tap_size;
     int32_t group = panel / g->panels_in_group, column = panel % g->panels_in_group * TILE_COLUMNS, width = g->target_c - column;
@@ -115,7 +118,7 @@ static void gather_task(void *context, int32_t task, int32_t worker) {
             int32_t x = source_position(&g->x, start_x[r], tx);
             rows[r] = x < 0 || position_y[r] < 0
                           ? g->zeros
-                          : images[r] + ((size_t)position_y[r] * (size_t)g->x.source + (size_t)x) * step;
+                          : images[r] + ((size_t)position_y[r] * (size_t)g->x.stored + (size_t)x) * step;
           }
           tile_multiply(&sum, rows, panel_weights + (size_t)(ty * g->x.taps + tx) * tap_size, g->source_c);
         }
@@ -148,7 +151,7 @@ static void pointwise_task(void *context, int32_t task, int32_t worker) {
 }
 
 INLINE int32_t is_plain(const struct axis *a) {
-  return a->taps == 1 && a->step == 1 && a->divisor == 1 && a->offset == 0 && a->source == a->target;
+  return a->taps == 1 && a->step == 1 && a->divisor == 1 && a->offset == 0 && a->source == a->target && a->repeat == 1;
 }
 
 /* One channel per group on both sides: a task is a row of the target. */
@@ -156,7 +159,7 @@ static void depthwise_task(void *context, int32_t task, int32_t worker) {
   (void)worker;
   const struct gather *g = context;
   int32_t sample = task / g->y.target, row = task % g->y.target, channels = g->target_step;
-  const float *image = g->source + (size_t)sample * (size_t)g->y.source * (size_t)g->x.source * (size_t)channels;
+  const float *image = g->source + (size_t)sample * (size_t)g->y.stored * (size_t)g->x.stored * (size_t)channels;
   for (int32_t column = 0; column < g->x.target; column++) {
     int32_t start_y = row * g->y.step + g->y.offset, start_x = column * g->x.step + g->x.offset;
     for (int32_t c = 0; c < channels; c += TILE_COLUMNS) {
@@ -168,7 +171,7 @@ static void depthwise_task(void *context, int32_t task, int32_t worker) {
         for (int32_t tx = 0; tx < g->x.taps; tx++) {
           int32_t x = source_position(&g->x, start_x, tx);
           if (x < 0) continue;
-          const float *from = image + ((size_t)y * (size_t)g->x.source + (size_t)x) * (size_t)channels + c;
+          const float *from = image + ((size_t)y * (size_t)g->x.stored + (size_t)x) * (size_t)channels + c;
           const float *weights = g->weights + (size_t)(ty * g->x.taps + tx) * (size_t)channels + c;
           sum[0] += load_upto(from, width) * load_upto(weights, width);
           sum[1] += load_upto(from + LANES, width - LANES) * load_upto(weights + LANES, width - LANES);
@@ -201,8 +204,8 @@ KERNEL void conv_forward(const float *x, const float *packed, float *y, const fl
                          const float *residual, const int32_t *table, float scale) {
   struct conv_shape s = conv_shape_of(table);
   struct gather g = {.source = x, .weights = packed, .bias = bias, .add = add, .residual = residual, .target = y, .scale = scale};
-  g.y = (struct axis){s.h, s.out_h, s.stride_h, -s.padding_h, s.dilation_h, 1, s.kernel_h};
-  g.x = (struct axis){s.w, s.out_w, s.stride_w, -s.padding_w, s.dilation_w, 1, s.kernel_w};
+  g.y = (struct axis){s.h, s.out_h, s.stride_h, -s.padding_h, s.dilation_h, 1, s.kernel_h, s.repeat, s.h / s.repeat};
+  g.x = (struct axis){s.w, s.out_w, s.stride_w, -s.padding_w, s.dilation_w, 1, s.kernel_w, s.repeat, s.w / s.repeat};
   g.source_c = in_group(&s);
   g.target_c = out_group(&s);
   run_gather(&g, &s);
@@ -212,8 +215,8 @@ KERNEL void conv_forward(const float *x, const float *packed, float *y, const fl
 KERNEL void conv_input_gradient(const float *dy, const float *packed, float *dx, const int32_t *table, float scale) {
   struct conv_shape s = conv_shape_of(table);
   struct gather g = {.source = dy, .weights = packed, .target = dx, .scale = scale};
-  g.y = (struct axis){s.out_h, s.h, 1, s.padding_h, -s.dilation_h, s.stride_h, s.kernel_h};
-  g.x = (struct axis){s.out_w, s.w, 1, s.padding_w, -s.dilation_w, s.stride_w, s.kernel_w};
+  g.y = (struct axis){s.out_h, s.h, 1, s.padding_h, -s.dilation_h, s.stride_h, s.kernel_h, 1, s.out_h};
+  g.x = (struct axis){s.out_w, s.w, 1, s.padding_w, -s.dilation_w, s.stride_w, s.kernel_w, 1, s.out_w};
   g.source_c = out_group(&s);
   g.target_c = in_group(&s);
   run_gather(&g, &s);

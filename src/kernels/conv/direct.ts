@@ -13,7 +13,7 @@ import {
   inputShape,
   isPointwise,
   outputShape,
-  toTable,
+  toHostTable,
   weightShape,
 } from './shape.ts';
 
@@ -44,7 +44,7 @@ export function directForward(
 ): Tensor {
   const { device } = x;
   const y = allocate(outputShape(shape), { device });
-  const table = device.table(toTable(shape));
+  const table = device.table(toHostTable(shape));
   using packed = pack(weight, table, false);
   const [biasAt, addAt, residualAt] = [bias, add, residual].map((t) => t?.address ?? 0);
   device.load(convKernels).conv_forward(x.address, packed.address, y.address, biasAt, addAt, residualAt, table, scale);
@@ -54,7 +54,7 @@ export function directForward(
 export function directInputGradient(dy: Tensor, weight: Tensor, shape: ConvShape, scale: number): Tensor {
   const { device } = dy;
   const dx = allocate(inputShape(shape), { device });
-  const table = device.table(toTable(shape));
+  const table = device.table(toHostTable(shape));
   using packed = pack(weight, table, true);
   device.load(convKernels).conv_input_gradient(dy.address, packed.address, dx.address, table, scale);
   return dx;
@@ -67,7 +67,7 @@ export function directWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, sc
   const { device } = x;
   const { channels, kernelHeight, kernelWidth } = shape;
   const weight = weightShape(shape);
-  const table = device.table(toTable(shape));
+  const table = device.table(toHostTable(shape));
   const kernels = device.load(convKernels);
   const pixels = dy.size / shape.outputs;
   // The gradient is a plain matrix product if the patch of each pixel is contiguous in memory.

@@ -11,6 +11,7 @@ import {
   type ConvShape,
   inputShape,
   isDense,
+  isEvenlyPadded,
   isUnstrided,
   mirror,
   outputShape,
@@ -55,7 +56,7 @@ const tapsOf = ({ kernelHeight, kernelWidth }: ConvShape) => kernelHeight * kern
 /** Which side of a convolution has few channels; undefined if the kernels do not support its shape. */
 export function fewSide(shape: ConvShape): 'inputs' | 'outputs' | undefined {
   const { channels, outputs, kernelHeight, kernelWidth, paddingY, paddingX } = shape;
-  if (!isUnstrided(shape) || !isDense(shape)) return undefined;
+  if (!isUnstrided(shape) || !isDense(shape) || !isEvenlyPadded(shape)) return undefined;
   if (Math.max(kernelHeight, kernelWidth) > MOST_TAPS || paddingY >= kernelHeight || paddingX >= kernelWidth)
     return undefined;
   const fits = (few: number, many: number) =>

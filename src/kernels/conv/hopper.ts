@@ -14,6 +14,7 @@ import {
   channelsOf,
   inputShape,
   isDense,
+  isEvenlyPadded,
   isUnstrided,
   mirror,
   outputShape,
@@ -75,6 +76,7 @@ export function suitsHopper(shape: ConvShape): boolean {
   const { channels, outputs, kernelHeight, kernelWidth, paddingY, paddingX } = shape;
   const whole = (count: number) => count > 0 && count % STEP === 0;
   if (!isUnstrided(shape) || !isDense(shape) || !whole(channels) || !whole(outputs)) return false;
+  if (!isEvenlyPadded(shape)) return false;
   // The convolution of the input gradient has a padding of kernel - 1 - padding.
   return paddingY < kernelHeight && paddingX < kernelWidth && Math.max(kernelHeight, kernelWidth) <= MOST_REACH;
 }

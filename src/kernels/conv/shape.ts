@@ -19,7 +19,7 @@ export interface ConvShape {
   kernelWidth: number;
   strideY: number;
   strideX: number;
-  /** Zeros on each side. */
+  /** Zeros above and on the left. Those below and on the right follow from the sizes of the output. */
   paddingY: number;
   paddingX: number;
   /** Distances between the taps of the kernel. */
@@ -27,6 +27,11 @@ export interface ConvShape {
   dilationX: number;
   /** The channels of both sides are divided into groups; each group of outputs reads the same group of the input. */
   groups: number;
+  /**
+   * How many times each pixel in memory is repeated in both directions, which `height` and `width` count; default 1. Only
+   * the forward pass of the CPU and WebAssembly knows it.
+   */
+  repeat?: number;
 }
 
 /** The order in which the kernels read the sizes: see conv_shape in conv.c and conv in table.cuh. */
@@ -54,6 +59,11 @@ export function toTable(shape: ConvShape): number[] {
   return convTableOrder.map((name) => shape[name]);
 }
 
+/** The same with what kernels of the CPU read besides: see conv_shape_of in conv.c. */
+export function toHostTable(shape: ConvShape): number[] {
+  return [...toTable(shape), shape.repeat ?? 1];
+}
+
 /** [N, H, W, Cin] */
 export function inputShape({ batch, height, width, channels }: ConvShape): Shape {
   return [batch, height, width, channels];
@@ -72,10 +82,16 @@ export function outputShape({ batch, outputHeight, outputWidth, outputs }: ConvS
 /** The channels of a tensor [..., C]. */
 export const channelsOf = ({ shape }: Tensor): number => shape[shape.length - 1];
 
-/** Stride, padding and dilation, each [vertical, horizontal], and groups; by default 1, but no padding. */
+/** Zeros at the edges of an image. */
+export type Paddings = readonly [top: number, bottom: number, left: number, right: number];
+
+/**
+ * Stride, padding and dilation, each [vertical, horizontal], and groups; by default 1, but no padding. Paddings may be those of the four
+ * edges.
+ */
 export interface Steps {
   strides?: readonly [number, number];
-  paddings?: readonly [number, number];
+  paddings?: readonly [number, number] | Paddings;
   dilations?: readonly [number, number];
   groups?: number;
 }
@@ -87,10 +103,11 @@ export function convShapeOf(
   { strides = [1, 1], paddings = [0, 0], dilations = [1, 1], groups = 1 }: Steps = {},
 ): ConvShape {
   const [strideY, strideX] = strides;
-  const [paddingY, paddingX] = paddings;
+  const [paddingY, bottom, paddingX, right] =
+    paddings.length === 4 ? paddings : [paddings[0], paddings[0], paddings[1], paddings[1]];
   const [dilationY, dilationX] = dilations;
-  const outputHeight = Math.floor((height + 2 * paddingY - dilationY * (kernelHeight - 1) - 1) / strideY) + 1;
-  const outputWidth = Math.floor((width + 2 * paddingX - dilationX * (kernelWidth - 1) - 1) / strideX) + 1;
+  const outputHeight = Math.floor((height + paddingY + bottom - dilationY * (kernelHeight - 1) - 1) / strideY) + 1;
+  const outputWidth = Math.floor((width + paddingX + right - dilationX * (kernelWidth - 1) - 1) / strideX) + 1;
   const image = { batch, height, width, channels, outputHeight, outputWidth, outputs };
   const steps = { strideY, strideX, paddingY, paddingX, dilationY, dilationX, groups };
   return { ...image, kernelHeight, kernelWidth, ...steps };
@@ -110,6 +127,21 @@ export function mirror(shape: ConvShape): ConvShape {
     ...{ outputHeight: height, outputWidth: width, outputs: channels },
     ...{ paddingY: kernelHeight - 1 - shape.paddingY, paddingX: kernelWidth - 1 - shape.paddingX },
   };
+}
+
+/** The padding at each edge that the output needs, which gives the same sizes. */
+export function paddingsOf(shape: ConvShape): Paddings {
+  const { height, width, outputHeight, outputWidth, kernelHeight, kernelWidth } = shape;
+  const { strideY, strideX, dilationY, dilationX, paddingY, paddingX } = shape;
+  const bottom = (outputHeight - 1) * strideY + dilationY * (kernelHeight - 1) + 1 - height - paddingY;
+  const right = (outputWidth - 1) * strideX + dilationX * (kernelWidth - 1) + 1 - width - paddingX;
+  return [paddingY, Math.max(0, bottom), paddingX, Math.max(0, right)];
+}
+
+/** Whether opposite edges have equal paddings, for a convolution at stride 1. */
+export function isEvenlyPadded(shape: ConvShape): boolean {
+  const [top, bottom, left, right] = paddingsOf(shape);
+  return top === bottom && left === right;
 }
 
 export function isUnstrided({ strideY, strideX }: ConvShape): boolean {

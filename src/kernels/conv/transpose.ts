@@ -8,7 +8,7 @@ import { requireTensor, type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { cast } from '../cast.ts';
 import { add } from '../elementwise.ts';
 import { convertDtype } from '../inner/conversion.ts';
-import { withWeight } from '../inner/weight.ts';
+import { requireTrained, withSavedWeight, withWeight } from '../inner/weight.ts';
 import { type Extent, extentKind, extents } from '../inner/window.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from '../op.ts';
 import { launchersOf } from './conv.ts';
@@ -46,9 +46,13 @@ export const convTranspose2dOp = declareOp<{ shape: ConvShape; weightDtype: Dtyp
   cuda: convCuda,
   backward({ grad, saved: [x, weight], attributes: { shape, weightDtype }, needs }) {
     const { convForward, convWeightGradient } = launchersOf(grad.device);
+    const weightGradient = () => {
+      requireTrained('convTranspose2d', weightDtype, grad);
+      return convertDtype(convWeightGradient(grad, x, shape, 1), weightDtype);
+    };
     return [
-      needs[0] ? convForward(grad, weight, shape, { scale: 1 }) : null,
-      needs[1] ? convertDtype(convWeightGradient(grad, x, shape, 1), weightDtype) : null,
+      needs[0] ? withSavedWeight(weight, grad, (wide) => convForward(grad, wide, shape, { scale: 1 })) : null,
+      needs[1] ? weightGradient() : null,
     ];
   },
   tangent({ parents: [x, weight], tangents: [tx, tWeight], attributes: { shape } }) {
@@ -59,10 +63,10 @@ export const convTranspose2dOp = declareOp<{ shape: ConvShape; weightDtype: Dtyp
 });
 
 function transposed(op: string, x: Tensor, weight: Tensor, shape: ConvShape): Tensor {
-  return withWeight(op, weight, x, (prepared) => {
+  return withWeight(op, weight, x, (prepared, kept) => {
     const y = launchersOf(x.device).convInputGradient(x, prepared, shape, 1);
     const attributes = { shape, weightDtype: weight.dtype };
-    return apply(convTranspose2dOp, y, { parents: [x, weight], saved: [x, prepared], attributes });
+    return apply(convTranspose2dOp, y, { parents: [x, weight], saved: [x, kept], attributes });
   });
 }
 

@@ -12,7 +12,7 @@
 #include "gemm.h"
 #include "winograd_tiles.h"
 
-enum { PLANE_GAP = 16, BLOCK_FLOATS = 6144, BLOCK_STEP = 4, WANTED_TASKS = 32, PANEL_FLOATS = 32768, CHUNK_PANELS = 64 / TILE_COLUMNS,
+enum { PLANE_GAP = 16, BLOCK_FLOATS = 6144, BLOCK_STEP = 4, WANTED_TASKS = 32, PANEL_FLOATS = 49152, CHUNK_PANELS = 64 / TILE_COLUMNS,
        MOST_AT_ONCE = LANES == 16 ? 256 : 128, CHUNK_TILES = 64, LEAST_BAND = 128, BLOCK_CHANNELS = 128 };
 
 /* ---------------------------------------------------------------- forward and input gradient
@@ -72,9 +72,9 @@ TASKS(panel_task, task, worker)
 
 INLINE int32_t by_panels(const struct winograd *g) { return g->tiles <= g->out_c && g->tiles * g->c <= PANEL_FLOATS; }
 
-/* table: N, H, W, Cin, H', W', Cout, kh, kw, strides, paddings, as in conv.c; gradient: compute the input gradient */
+/* table: N, H, W, Cin, H', W', Cout, kh, kw, strides, paddings, dilations, groups, repeat, as in conv.c; gradient: compute the input gradient */
 static struct winograd plan_of(const int32_t *t, int32_t m, int32_t gradient) {
-  struct winograd g = {.n = t[0], .flipped = gradient};
+  struct winograd g = {.n = t[0], .flipped = gradient, .repeat = gradient ? 1 : t[16]};
   int32_t side = m + 2;
   if (gradient) {
     g.h = t[4], g.w = t[5], g.c = t[6], g.out_h = t[1], g.out_w = t[2], g.out_c = t[3];

@@ -4,7 +4,7 @@
 import { kernelModule } from '../../device/module.ts';
 import { allocate } from '../../tensor/allocate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { type ConvEpilogue, type ConvShape, inputShape, outputShape, toTable, weightShape } from './shape.ts';
+import { type ConvEpilogue, type ConvShape, inputShape, outputShape, toHostTable, weightShape } from './shape.ts';
 
 export const winogradKernels = kernelModule('kernels/conv/winograd.c', {
   winograd_panel: '-> count',
@@ -25,7 +25,7 @@ export function winogradForward(
 ): Tensor {
   const { device } = x;
   const kernels = device.load(winogradKernels);
-  const table = device.table(toTable(shape));
+  const table = device.table(toHostTable(shape));
   const y = allocate(outputShape(shape), { device });
   using scratch = allocate([kernels.winograd_scratch(table, tile, 0, device.workers)], { device });
   const [biasAt, addAt, residualAt] = [bias, add, residual].map((t) => t?.address ?? 0);
@@ -43,7 +43,7 @@ export function winogradInputGradient(
 ): Tensor {
   const { device } = dy;
   const kernels = device.load(winogradKernels);
-  const table = device.table(toTable(shape));
+  const table = device.table(toHostTable(shape));
   const dx = allocate(inputShape(shape), { device });
   using scratch = allocate([kernels.winograd_scratch(table, tile, 1, device.workers)], { device });
   const operands = [dy.address, weight.address, dx.address, scratch.address];
@@ -54,7 +54,7 @@ export function winogradInputGradient(
 export function winogradWeightGradient(x: Tensor, dy: Tensor, shape: ConvShape, scale: number, tile: number): Tensor {
   const { device } = x;
   const kernels = device.load(winogradKernels);
-  const table = device.table(toTable(shape));
+  const table = device.table(toHostTable(shape));
   const dw = allocate(weightShape(shape), { device });
   using scratch = allocate([kernels.winograd_gradient_scratch(table, tile, device.workers)], { device });
   const operands = [x.address, dy.address, dw.address, scratch.address];

@@ -13,6 +13,7 @@ struct winograd {
   const float *x, *weights, *zeros, *bias, *add, *residual, *dy;
   float *y, scale;
   int32_t n, h, w, c, out_h, out_w, out_c; /* c: channels summed over, out_c: channels computed */
+  int32_t repeat;                          /* each pixel of x in memory counts so often in both directions */
   int32_t offset_y, offset_x, flipped;     /* first pixel of the first tile; flipped: weights for the input gradient */
   int32_t tiles_y, tiles_x, tiles, panels, sources; /* panels of out_c; sources: panels of c */
   int32_t block, blocks;                   /* tiles that are transformed together */
@@ -29,14 +30,23 @@ INLINE struct place place_of(const struct winograd *g, int32_t tile) {
   return (struct place){tile / image, tile / g->tiles_x % g->tiles_y, tile % g->tiles_x};
 }
 
-/* Samples [h, w, c], and c zeros, which stand for the pixels outside. */
-struct image { const float *at, *zeros; int32_t h, w, c; };
-INLINE struct image input_of(const struct winograd *g) { return (struct image){g->x, g->zeros, g->h, g->w, g->c}; }
-INLINE struct image gradient_of(const struct winograd *g) { return (struct image){g->dy, g->zeros, g->out_h, g->out_w, g->out_c}; }
+/* Samples [h, w, c], of which every pixel in memory is `repeat` in both directions, and c zeros, which stand for the pixels outside. */
+struct image { const float *at, *zeros; int32_t h, w, c, repeat; };
+INLINE struct image input_of(const struct winograd *g) { return (struct image){g->x, g->zeros, g->h, g->w, g->c, g->repeat}; }
+INLINE struct image gradient_of(const struct winograd *g) { return (struct image){g->dy, g->zeros, g->out_h, g->out_w, g->out_c, 1}; }
 
 /* `count` pixels of a row of a sample, from (y, x) on. */
 INLINE void row_pixels(const float **pixels, int32_t count, const struct image *image, int32_t sample, int32_t y, int32_t x) {
   int32_t inside = y >= 0 && y < image->h;
+  if (image->repeat != 1) {
+    int32_t width = image->w / image->repeat;
+    size_t start = inside ? ((size_t)sample * (size_t)(image->h / image->repeat) + (size_t)(y / image->repeat)) * (size_t)width : 0;
+    for (int32_t j = 0; j < count; j++)
+      pixels[j] = inside && x + j >= 0 && x + j < image->w
+                      ? image->at + (start + (size_t)((x + j) / image->repeat)) * (size_t)image->c
+                      : image->zeros;
+    return;
+  }
   size_t row = inside ? ((size_t)sample * (size_t)image->h + (size_t)y) * (size_t)image->w : 0;
   UNROLLED for (int32_t j = 0; j < count; j++)
     pixels[j] = inside && x + j >= 0 && x + j < image->w ? image->at + (row + (size_t)(x + j)) * (size_t)image->c : image->zeros;

@@ -1,22 +1,54 @@
 // Weights whose dtype differs from that of the activations.
+import { NotDifferentiableError } from '../../errors.ts';
+import type { Dtype } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkOperands, checkSameDevice } from '../op.ts';
 import { convertDtype } from './conversion.ts';
 
 /**
  * Runs `f` with the weight in the dtype of the activations x: the copy that the optimiser keeps, or one made for this
- * call.
- * @param weight f32, or of x's dtype
+ * call. A weight of f16 or bf16 on a device that computes in f32 is frozen: the graph keeps it as it is, and it has no gradient.
+ * @param weight f32, of x's dtype, or on the CPU and in WebAssembly f16 or bf16
+ * @param f gets the weight, and what the graph shall keep of it, for `withSavedWeight`
  */
-export function withWeight<Result>(op: string, weight: Tensor, x: Tensor, f: (weight: Tensor) => Result): Result {
-  checkOperands(op, [weight], weight.dtype === x.dtype ? x.dtype : 'f32');
+export function withWeight<Result>(
+  op: string,
+  weight: Tensor,
+  x: Tensor,
+  f: (weight: Tensor, saved: Tensor) => Result,
+): Result {
+  const frozen = isFrozen(weight.dtype, x);
+  checkOperands(op, [weight], frozen || weight.dtype === x.dtype ? weight.dtype : 'f32');
   checkSameDevice(op, x, weight);
-  if (weight.dtype === x.dtype) return f(weight);
-  if (weight.bf16) return f(weight.bf16);
+  if (weight.dtype === x.dtype) return f(weight, weight);
+  if (weight.bf16) return f(weight.bf16, weight.bf16);
   const copy = convertDtype(weight, x.dtype);
+  try {
+    return f(copy, frozen ? weight : copy);
+  } finally {
+    copy.dispose();
+  }
+}
+
+/** Runs `f` with a weight that the graph kept, in the dtype of the gradient. */
+export function withSavedWeight<Result>(saved: Tensor, grad: Tensor, f: (weight: Tensor) => Result): Result {
+  if (saved.dtype === grad.dtype) return f(saved);
+  const copy = convertDtype(saved, grad.dtype);
   try {
     return f(copy);
   } finally {
     copy.dispose();
   }
+}
+
+/** @throws NotDifferentiableError for a weight that has no gradient: one of 16 bits with activations of f32 */
+export function requireTrained(op: string, dtype: Dtype, grad: Tensor): void {
+  if (isFrozen(dtype, grad))
+    throw new NotDifferentiableError(
+      `[${op}] a weight of ${dtype} is frozen: it has no gradient on ${grad.device.name}; make it f32 to train it, or call requireGrad(false)`,
+    );
+}
+
+function isFrozen(dtype: Dtype, x: Tensor): boolean {
+  return x.device.kind !== 'cuda' && x.dtype === 'f32' && (dtype === 'f16' || dtype === 'bf16');
 }

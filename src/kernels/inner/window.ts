@@ -3,7 +3,7 @@ import { copyOfList, either, isWhole, kinds, listOf } from '../../arguments.ts';
 import { ValueError } from '../../errors.ts';
 
 /** Limit on padding and strides: larger ones are mistakes, and kernels count pixels in int32. */
-const LARGEST = 2 ** 28;
+export const LARGEST = 2 ** 28;
 
 /** One number or [vertical, horizontal]. */
 export type Extent = number | readonly [number, number];

@@ -1,10 +1,11 @@
 // The autoencoder of Stable Diffusion (Rombach et al. 2022): diffusers' AutoencoderKL. An image [N, H, W, 3] in [-1, 1]
 // becomes a latent of an eighth of its height and width, and back.
 import { checkOptions, kinds, listOf, type OptionKinds, wholeFrom } from '../../arguments.ts';
+import { checkpoint } from '../../autograd/checkpoint.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
 import { cast } from '../../kernels/cast.ts';
 import { clamp } from '../../kernels/elementwise.ts';
-import { pad, split } from '../../kernels/movement.ts';
+import { split } from '../../kernels/movement.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { asActivation } from '../activation.ts';
@@ -50,8 +51,7 @@ class PaddedDownsample extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const widths = [0, 1, 1, 0].map((end) => [0, end] as const);
-    return scope(() => this.conv.forward(pad(x, widths), { stride: 2, padding: 0 }));
+    return this.conv.forward(x, { stride: 2, padding: [0, 1, 0, 1] });
   }
 }
 
@@ -194,7 +194,13 @@ export interface TileOptions {
   tile?: number;
 }
 
+export interface DecodeOptions extends TileOptions {
+  /** Whether backward recomputes the activations of each layer instead of keeping them; default false. */
+  recompute?: boolean;
+}
+
 const tileOptions: OptionKinds<TileOptions> = { tile: wholeFrom(8, 4096) };
+const decodeOptions: OptionKinds<DecodeOptions> = { ...tileOptions, recompute: kinds.boolean };
 
 /**
  * The autoencoder of latents. Its tensors have the names of diffusers' AutoencoderKL; weights of convolutions are
@@ -207,9 +213,11 @@ const tileOptions: OptionKinds<TileOptions> = { tile: wholeFrom(8, 4096) };
  */
 export class AutoencoderKL extends Module {
   readonly options: Complete;
-  readonly encoder: Encoder;
+  /** Absent after `dropEncoder`. */
+  encoder: Encoder | undefined;
   readonly decoder: Decoder;
-  readonly quant_conv: Conv2d;
+  /** Absent after `dropEncoder`. */
+  quant_conv: Conv2d | undefined;
   readonly post_quant_conv: Conv2d;
 
   constructor(given: AutoencoderKLOptions, init = new Initializer()) {
@@ -235,6 +243,14 @@ export class AutoencoderKL extends Module {
     this.post_quant_conv = new Conv2d(latentChannels, latentChannels, 1, init);
   }
 
+  /** Frees what only `encode` needs, two fifths of the weights. `encode` is refused afterwards. */
+  dropEncoder(): void {
+    this.encoder?.dispose();
+    this.quant_conv?.dispose();
+    this.encoder = undefined;
+    this.quant_conv = undefined;
+  }
+
   /** How many times smaller a latent is than its image. */
   get factor(): number {
     return 2 ** (this.options.blockChannels.length - 1);
@@ -243,10 +259,15 @@ export class AutoencoderKL extends Module {
   /**
    * The distribution of the latents of images. A flow's latent is the mean, or a draw, times `scalingFactor`.
    * @param images [N, H, W, channels] in [-1, 1], H and W multiples of `factor`
-   * @throws ShapeError
+   * @throws ShapeError; ValueError after `dropEncoder`
    */
   encode(images: Tensor, options: TileOptions = {}): LatentDistribution {
     const { tile } = checkOptions('AutoencoderKL.encode', options, tileOptions);
+    const { encoder, quant_conv: last } = this;
+    if (!encoder || !last)
+      throw new ValueError(
+        '[AutoencoderKL] expected an encoder, got none: it was not loaded, or dropEncoder() was called',
+      );
     requireImages('AutoencoderKL', images, this.options.channels);
     const [, height, width] = images.shape;
     if (height % this.factor !== 0 || width % this.factor !== 0)
@@ -256,7 +277,7 @@ export class AutoencoderKL extends Module {
         formatShape(images.shape),
       );
     return scope(() => {
-      const layers = [...this.encoder.layers(), (h: Tensor) => this.quant_conv.forward(h)];
+      const layers = [...encoder.layers(), ...layersOf(last)];
       const run = (part: Tensor) => inTurn(part, layers);
       const given = asActivation(images);
       const moments =
@@ -272,11 +293,12 @@ export class AutoencoderKL extends Module {
    * @returns f32 [N, factor h, factor w, channels], about in [-1, 1]
    * @throws ShapeError
    */
-  decode(latents: Tensor, options: TileOptions = {}): Tensor {
-    const { tile } = checkOptions('AutoencoderKL.decode', options, tileOptions);
+  decode(latents: Tensor, options: DecodeOptions = {}): Tensor {
+    const { tile, recompute = false } = checkOptions('AutoencoderKL.decode', options, decodeOptions);
     requireImages('AutoencoderKL', latents, this.options.latentChannels);
     return scope(() => {
-      const layers = [(h: Tensor) => this.post_quant_conv.forward(h), ...this.decoder.layers()];
+      const plain = [(h: Tensor) => this.post_quant_conv.forward(h), ...this.decoder.layers()];
+      const layers = recompute ? plain.map((layer) => (h: Tensor) => checkpoint(layer, [h])) : plain;
       const run = (part: Tensor) => inTurn(part, layers);
       const given = asActivation(latents);
       const images = tile === undefined ? run(given) : inTiles(given, run, { tile, ratio: this.factor });

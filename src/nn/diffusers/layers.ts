@@ -8,6 +8,7 @@ import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { checkInitializer, Initializer } from '../init.ts';
 import { Conv2d } from '../layers.ts';
+import { withChange } from '../low_rank.ts';
 import { Module } from '../module.ts';
 
 /** y = x W^T over the last axis, without a bias. */
@@ -25,7 +26,7 @@ export class Projection extends Module {
 
   /** Maps [..., inputs] to [..., outputs]. */
   forward(x: Tensor): Tensor {
-    return matmul(x, this.weight, { transposeB: true });
+    return withChange(this, x, () => matmul(x, this.weight, { transposeB: true }));
   }
 }
 
@@ -45,11 +46,8 @@ export class Upsample2D extends Module {
   forward(x: Tensor, size?: readonly [number, number]): Tensor {
     const [n, height, width, channels] = x.shape;
     const [rows, columns] = size ?? [2 * height, 2 * width];
-    return scope(() => {
-      const doubled = upsampleNearest(x, 2);
-      const cut = rows < 2 * height || columns < 2 * width;
-      return this.conv.forward(cut ? slice(doubled, [0, 0, 0, 0], [n, rows, columns, channels]) : doubled);
-    });
+    if (rows === 2 * height && columns === 2 * width) return this.conv.forward(x, { upsample: 2 });
+    return scope(() => this.conv.forward(slice(upsampleNearest(x, 2), [0, 0, 0, 0], [n, rows, columns, channels])));
   }
 }
 

@@ -26,9 +26,9 @@ export function inTiles(x: Tensor, f: (part: Tensor) => Tensor, { tile, ratio }:
   const [n, height, width, channels] = x.shape;
   if (height <= tile && width <= tile) return f(x);
   const step = Math.floor(tile * (1 - OVERLAP));
-  const made = tile * ratio;
-  const blended = Math.floor(made * OVERLAP);
-  const kept = made - blended;
+  const edge = tile * ratio;
+  const blended = Math.floor(edge * OVERLAP);
+  const kept = edge - blended;
   const starts = (size: number) => Array.from({ length: Math.ceil(size / step) }, (_, i) => i * step);
   return scope(() => {
     const rows: Tensor[] = [];
@@ -37,15 +37,16 @@ export function inTiles(x: Tensor, f: (part: Tensor) => Tensor, { tile, ratio }:
       const row: Tensor[] = [];
       for (const [column, left] of starts(width).entries()) {
         const end = [n, Math.min(height, top + tile), Math.min(width, left + tile), channels];
-        let part = scope(() => f(slice(x, [0, top, left, 0], end)));
-        if (above[column]) part = blend(above[column], part, 1, blended);
-        if (column > 0) part = blend(row[column - 1], part, 2, blended);
-        row.push(part);
+        const made = () => scope(() => f(slice(x, [0, top, left, 0], end)));
+        const below = () => (above[column] ? scope(() => blend(above[column], made(), 1, blended)) : made());
+        row.push(column > 0 ? scope(() => blend(row[column - 1], below(), 2, blended)) : below());
       }
       rows.push(
-        concat(
-          row.map((part) => cut(part, kept)),
-          2,
+        scope(() =>
+          concat(
+            row.map((part) => cut(part, kept)),
+            2,
+          ),
         ),
       );
       above = row;

@@ -90,6 +90,8 @@ export class UNet2DCondition extends Module {
   readonly up_blocks: UNetUpBlock[] = [];
   readonly conv_norm_out: GroupNorm;
   readonly conv_out: Conv2d;
+  /** Whether backward recomputes the activations of layers instead of keeping them: less memory, and the same bits. */
+  recompute = false;
 
   /** @throws ArgumentError, ValueError for options that do not fit together */
   constructor(given: UNet2DConditionOptions, init = new Initializer()) {
@@ -144,7 +146,7 @@ export class UNet2DCondition extends Module {
     if (text.rank !== 3 || text.shape[0] !== n || text.shape[2] !== contextChannels)
       throw new ShapeError('UNet2DCondition', `a text [${n}, S, ${contextChannels}]`, formatShape(text.shape));
     return scope(() => {
-      const conditions = { time: this.activatedTime(times), text: asActivation(text) };
+      const conditions = { time: this.activatedTime(times), text: asActivation(text), recompute: this.recompute };
       const skips = [this.conv_in.forward(asActivation(x))];
       for (const block of this.down_blocks) skips.push(...block.forward(skips[skips.length - 1], conditions));
       let h = this.mid_block.forward(skips[skips.length - 1], conditions);

@@ -1,4 +1,5 @@
 // The blocks of UNet2DCondition: one resolution on the way down, the middle, one resolution on the way up.
+import { checkpoint } from '../../autograd/checkpoint.ts';
 import { scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Initializer } from '../init.ts';
@@ -12,6 +13,20 @@ import { ResnetBlock2D, type ResnetOptions } from './resnet.ts';
 export interface Conditions {
   time: Tensor;
   text: Tensor;
+  /** Whether backward recomputes the activations of a layer. */
+  recompute?: boolean;
+}
+
+/** A layer's result, whose activations backward computes again if the conditions say so. */
+function recomputed<X extends Tensor | Tensor[]>(
+  x: X,
+  { time, text, recompute }: Conditions,
+  layer: (x: X, time: Tensor, text: Tensor) => Tensor,
+): Tensor {
+  if (!recompute) return layer(x, time, text);
+  const run = (time: Tensor, text: Tensor, ...parts: Tensor[]) =>
+    layer((Array.isArray(x) ? parts : parts[0]) as X, time, text);
+  return checkpoint(run, [time, text, ...(Array.isArray(x) ? x : [x])]);
 }
 
 export interface UNetBlockOptions {
@@ -45,12 +60,14 @@ abstract class ResolutionBlock extends Module {
   }
 
   /** Residual block `i`, and the attention behind it. */
-  protected runLayer(i: number, x: Tensor | Tensor[], { time, text }: Conditions): Tensor {
+  protected runLayer(i: number, x: Tensor | Tensor[], conditions: Conditions): Tensor {
     const attention = this.attentions[i];
-    return scope(() => {
-      const h = this.resnets[i].forward(x, time);
-      return attention ? attention.forward(h, text) : h;
-    });
+    return recomputed(x, conditions, (given, time, text) =>
+      scope(() => {
+        const h = this.resnets[i].forward(given, time);
+        return attention ? attention.forward(h, text) : h;
+      }),
+    );
   }
 }
 
@@ -88,9 +105,11 @@ export class UNetMiddle extends Module {
     this.resnets = [new ResnetBlock2D(channels, channels, resnet), new ResnetBlock2D(channels, channels, resnet)];
   }
 
-  forward(x: Tensor, { time, text }: Conditions): Tensor {
+  forward(x: Tensor, conditions: Conditions): Tensor {
     const [first, second] = this.resnets;
-    return scope(() => second.forward(this.attentions[0].forward(first.forward(x, time), text), time));
+    return recomputed(x, conditions, (given, time, text) =>
+      scope(() => second.forward(this.attentions[0].forward(first.forward(given, time), text), time)),
+    );
   }
 }
 

@@ -12,6 +12,8 @@ import { keep, scope } from '../../tensor/scope.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { FlowNetwork } from '../arguments.ts';
 import type { Config } from '../config/types.ts';
+import { isLatent } from '../latents/network.ts';
+import { sampledLatents } from '../latents/velocity.ts';
 import { captionsInTurn, captionsOf, tokensOf } from './captions.ts';
 
 export function isCaptioned(model: FlowNetwork): model is CaptionUNet {
@@ -43,6 +45,8 @@ export function trainedVelocity(model: CaptionUNet, tokens: readonly Int32Array[
 export interface CaptionedOptions {
   /** Text of each sample; default: the captions of the classes in turn. */
   texts?: readonly string[];
+  /** For a flow of latents: the states of the text of each sample. */
+  states?: Float32Array;
   /** Number of the first sample, for the default of `texts`; default 0. */
   first?: number;
   count: number;
@@ -61,6 +65,7 @@ export function sampledVelocity(
   config: Config,
   { count, first = 0, guidance = 1, microBatch = count, ...options }: CaptionedOptions,
 ): Velocity & Disposable {
+  if (isLatent(model) && options.states) return sampledLatents(model, { states: options.states, count, microBatch });
   const captions = captionsOf(config);
   if (!isCaptioned(model) || !captions) return Object.assign(networkVelocity(model), { [Symbol.dispose]: () => {} });
   const texts = options.texts ?? captionsInTurn(captions, first, count);

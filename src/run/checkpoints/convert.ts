@@ -3,6 +3,7 @@
 //                          own names, which every command that takes a checkpoint can open
 //   .safetensors -> .pth   a rectiflow checkpoint in the form that the official restore_checkpoint reads; a copied tree
 //                          becomes the .pth that it was
+//   .safetensors -> a folder, or .safetensors   a checkpoint of a flow of latents as diffusers and kohya's scripts have it
 import { extname } from 'node:path';
 import { checkArguments, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { FileError, UsageError } from '../../errors.ts';
@@ -11,8 +12,16 @@ import { compareState, describeMismatch } from '../../nn/module.ts';
 import { runOptions } from '../arguments.ts';
 import { type Config, resolveConfig } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
+import { hasLatents } from '../latents/network.ts';
 import { provenance } from '../machine/provenance.ts';
-import { checkpointParts, loadCheckpoint, writeCheckpoint } from './checkpoint.ts';
+import {
+  type Checkpoint,
+  checkpointParts,
+  loadCheckpoint,
+  readCheckpointHeader,
+  writeCheckpoint,
+} from './checkpoint.ts';
+import { writeLora, writeStudent } from './export_latents.ts';
 import { requireFinite } from './finite.ts';
 import { outlineModel } from './model.ts';
 import { fromOfficialCheckpoint, type OfficialOptions, toOfficialCheckpoint } from './official_checkpoint.ts';
@@ -25,8 +34,9 @@ export interface ConvertOptions extends OfficialOptions {
 
 export interface Conversion {
   tensors: number;
-  /** 'checkpoint': a rectiflow checkpoint; 'tree': a copy under the names of the .pth; 'official': a .pth. */
-  kind: 'checkpoint' | 'tree' | 'official';
+  /** 'checkpoint': a rectiflow checkpoint; 'tree': a copy under the names of the .pth; 'official': a .pth; of a flow of latents,
+   * 'lora': low-rank changes in kohya's layout, 'folder': a folder of diffusers. */
+  kind: 'checkpoint' | 'tree' | 'official' | 'lora' | 'folder';
 }
 
 const optionKinds: OptionKinds<ConvertOptions> = {
@@ -49,9 +59,33 @@ export async function convert(from: string, to: string, options: ConvertOptions 
   const checked = checkOptions('convert', options, optionKinds);
   if (checked.config) requireConfig('convert', checked.config);
   const endings = `${extname(from)} to ${extname(to)}`;
+  if (extname(from) === '.safetensors' && ['', '.safetensors'].includes(extname(to))) {
+    const student = await studentOf(from, checked.config);
+    if (student) return writeLatents(to, student, checked);
+  }
   if (endings === '.safetensors to .pth') return toPth(from, to, checked);
   if (['.pth', '.pt'].includes(extname(from)) && extname(to) === '.safetensors') return fromPth(from, to, checked);
   throw new UsageError(`convert expects .pth to .safetensors or .safetensors to .pth, got ${endings}`);
+}
+
+/** A checkpoint of a flow of latents, and its configuration. */
+async function studentOf(
+  from: string,
+  given?: Config,
+): Promise<{ checkpoint: Checkpoint; config: Config } | undefined> {
+  if (!(await isOurs(from))) return undefined;
+  const config = given ?? (await resolveConfig((await readCheckpointHeader(from)).config, from));
+  return hasLatents(config) ? { checkpoint: await loadCheckpoint(from), config } : undefined;
+}
+
+async function writeLatents(
+  to: string,
+  { checkpoint, config }: { checkpoint: Checkpoint; config: Config },
+  { partial, onNotice }: ConvertOptions,
+): Promise<Conversion> {
+  if (partial) throw new UsageError('partial has no effect on a flow of latents: it is written as a whole');
+  if (extname(to) === '.safetensors') return { tensors: await writeLora(to, checkpoint, config), kind: 'lora' };
+  return { tensors: await writeStudent(to, checkpoint, config, { onNotice }), kind: 'folder' };
 }
 
 async function fromPth(from: string, to: string, { config, ...options }: ConvertOptions): Promise<Conversion> {

@@ -13,6 +13,7 @@ import { captionsOf } from '../captions/captions.ts';
 import { requireConfig } from '../config/require.ts';
 import { type Difference, differences, keyProperties } from '../config/tree.ts';
 import type { Config } from '../config/types.ts';
+import { buildLatentUNet, latentOptions } from '../latents/network.ts';
 import { machineMemory, megabytes } from '../machine/resources.ts';
 import { attentionMap, leastMemory, type Use } from './footprint.ts';
 import { momentsPerParameter } from './optimizer.ts';
@@ -89,8 +90,10 @@ export function architectureDifferences(a: unknown, b: unknown): Difference[] {
  * @throws ConfigError for a tensor of more than 2^31 - 1 numbers
  */
 export function outlineModel(config: Config): FlowNetwork {
+  const latent = latentOptions(config);
   const captioned = captionOptions(config);
   try {
+    if (latent) return buildLatentUNet(latent, outlineInitializer(), true);
     return captioned ? new CaptionUNet(captioned, outlineInitializer()) : outlineUNet(unetOptions(config));
   } catch (cause) {
     if (cause instanceof ValueError) throw inKeys(cause, config);
@@ -125,7 +128,7 @@ function inKeys(error: ValueError, { model }: Config): ConfigError {
 export function requireMemory(config: Config, device: Device, use: Use): void {
   if (device.kind === 'cuda') return;
   using outline = outlineModel(config);
-  const map = attentionMap(outline.options);
+  const map = attentionMap(outline);
   if (map > 2 ** 31 - 1)
     throw new DeviceError(
       `attention over ${Math.sqrt(map)} pixels needs a map of ${map} numbers, and the limit is 2^31 - 1; lower data.image_size or ` +
@@ -140,7 +143,7 @@ export function requireMemory(config: Config, device: Device, use: Use): void {
 }
 
 /**
- * A newly initialised network, which the caller owns.
+ * A newly initialised network, which the caller owns. That of a flow of latents has the weight zero until a file gives others.
  * @throws DeviceError if this machine lacks the memory for it
  * @example
  * const config = await loadConfig('digits', { model: { nf: 8 } });
@@ -153,6 +156,8 @@ export function buildModel(config: Config, device: Device): FlowNetwork {
   checkArgument('buildModel', 'device', device, runOptions.device);
   requireMemory(config, device, 'sampling');
   const init = new Initializer({ seed: config.seed, device });
+  const latent = latentOptions(config);
+  if (latent) return buildLatentUNet(latent, init);
   const captioned = captionOptions(config);
   return captioned ? new CaptionUNet(captioned, init) : new UNet(unetOptions(config), init);
 }

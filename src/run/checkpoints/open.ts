@@ -6,11 +6,13 @@ import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../
 import type { Device } from '../../device/device.ts';
 import { FileError } from '../../errors.ts';
 import { readPth, readSafetensors, readSafetensorsHeader, type TorchValue, unflattenTorch } from '../../io/index.ts';
+import type { LatentUNet } from '../../nn/latent_unet.ts';
 import { compareState, describeMismatch } from '../../nn/module.ts';
 import { type FlowNetwork, runOptions, unetKind } from '../arguments.ts';
 import { resolveConfig } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
+import { fillLatents, isLatent } from '../latents/network.ts';
 import { type Checkpoint, isCheckpoint, loadCheckpoint } from './checkpoint.ts';
 import { findCheckpoint } from './find.ts';
 import { requireFinite } from './finite.ts';
@@ -90,6 +92,25 @@ const loadOptions: OptionKinds<LoadModelOptions> = {
 };
 
 /**
+ * Loads the flow of latents that a run starts from: reflow.last_flow_ckpt or, where that is empty, model.folder. The caller
+ * owns it.
+ * @throws FileError, ConfigError
+ */
+export async function loadLatents(config: Config, options: LoadModelOptions): Promise<LatentUNet> {
+  const { last_flow_ckpt: checkpoint } = config.reflow;
+  if (checkpoint !== '') return (await loadModel(checkpoint, config, options)).model as LatentUNet;
+  requireMemory(config, options.device, 'sampling');
+  const model = buildModel(config, options.device) as LatentUNet;
+  try {
+    await fillLatents(model, config, options.device);
+    return model;
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/**
  * Builds the network of a configuration with the weights of a checkpoint. The caller owns it.
  * @param reference a checkpoint of rectiflow or of the official code, by path or in a spelling that findCheckpoint knows
  * @throws FileError for a file that is missing, damaged, not finite or of another network; DeviceError if this machine lacks the memory
@@ -117,6 +138,7 @@ export async function loadModel(
   requireFinite(checkpoint.path, { weights: values });
   const model = buildModel(config, device);
   try {
+    if (isLatent(model) && model.lora) await fillLatents(model, config, device);
     model.loadStateDict(values, checkpoint.path, {
       partial: others.partial,
     });

@@ -34,8 +34,20 @@ export function missingKeys(config: Config, task: Task): string[] {
 function requirements(config: Config, task: Task): Requirement[] {
   if (task === 'evaluate samples') return [];
   if (task !== 'reflow') return dataRequirements(config);
-  const data = config.reflow.reflow_type === 'generate_data_from_z1' ? dataRequirements(config) : [];
-  return [...reflowRequirements(config.reflow), ...data];
+  const { reflow_type: type } = config.reflow;
+  const latent = config.model.name === 'stable_diffusion';
+  const read = type === 'generate_data_from_z1' || (latent && type.startsWith('generate'));
+  const folder = {
+    flag: '--config.model.folder DIR',
+    what: 'the folder or file of the network to start from',
+    missing: !userPath(config.model.folder),
+  };
+  return [
+    ...(latent ? [folder] : []),
+    // A student of model.folder needs no other teacher.
+    ...reflowRequirements(config.reflow).filter(({ flag }) => !latent || !/last_flow_ckpt/.test(flag)),
+    ...(read ? dataRequirements(config) : []),
+  ];
 }
 
 /** What data.root_path names, for sets that need it. */
@@ -46,6 +58,7 @@ const dataFolders: Record<Config['data']['dataset'], string | undefined> = {
   'CelebA-HQ-Pytorch': 'the folder of 0.jpg, 1.jpg, ...',
   'AFHQ-CAT-Pytorch': 'the folder that contains cat/',
   FOLDER: 'a folder of images',
+  PROMPTS: 'the file of texts, one in each line',
   MNIST: 'the folder of the IDX files (train-images-idx3-ubyte ...)',
 };
 
@@ -53,9 +66,10 @@ function dataRequirements({ data, training }: Config): Requirement[] {
   const what = dataFolders[data.dataset];
   if (!what) return [];
   const official = /pytorch/i.test(data.dataset);
+  const prompts = data.dataset === 'PROMPTS';
   return [
     {
-      flag: official ? '--config.training.data_dir DIR' : '--config.data.root_path DIR',
+      flag: official ? '--config.training.data_dir DIR' : `--config.data.root_path ${prompts ? 'FILE' : 'DIR'}`,
       what,
       missing: !userPath(data.root_path) && !(official && userPath(training.data_dir)),
     },

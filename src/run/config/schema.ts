@@ -86,7 +86,29 @@ export function disagreements(config: Config): string[] {
     );
   if (reflow.real_data_ratio > 0 && reflow.reflow_type === 'train_online_reflow')
     faults.push(`reflow.real_data_ratio: expected 0 for train_online_reflow; got ${reflow.real_data_ratio}`);
-  return [...faults, ...captionDisagreements(config)];
+  return [...faults, ...captionDisagreements(config), ...latentDisagreements(config)];
+}
+
+/** What a flow of latents needs, and what it does not have. */
+function latentDisagreements({ data, model, training, sampling, reflow }: Config): string[] {
+  const latent = model.name === 'stable_diffusion';
+  const faults: string[] = [];
+  if (latent !== (data.dataset === 'PROMPTS'))
+    faults.push(
+      `data.dataset: expected ${latent ? 'PROMPTS' : 'a data set of images'} with model.name ${model.name}; got ${data.dataset}`,
+    );
+  if (!latent) return faults;
+  const expect = (key: string, given: unknown, ...allowed: unknown[]) => {
+    if (!allowed.includes(given))
+      faults.push(`${key}: expected ${allowed.join(' or ')} with model.name ${model.name}; got ${given}`);
+  };
+  expect('model.dropout', model.dropout, 0);
+  expect('training.snapshot_sampling', training.snapshot_sampling, false);
+  expect('sampling.sigma_variance', sampling.sigma_variance, 0);
+  expect('reflow.reflow_type', reflow.reflow_type, 'generate_data_from_z0', 'train_reflow');
+  expect('reflow.real_data_ratio', reflow.real_data_ratio, 0);
+  expect('reflow.flip_pairs', reflow.flip_pairs, false);
+  return faults;
 }
 
 /** What a network that takes captions needs, and what it does not have. */

@@ -23,10 +23,14 @@ export type Config = {
   data: {
     /**
      * The data set. DIGITS is in the package, CIFAR10 is downloaded if data.root_path is empty, FOLDER is any folder of
-     * images; FOLDER, MNIST and DIGITS are not in the official code. Default: CIFAR10.
+     * images, PROMPTS a file of texts, for model.name stable_diffusion; FOLDER, MNIST, DIGITS and PROMPTS are not in
+     * the official code. Default: CIFAR10.
      */
-    dataset: 'CIFAR10' | 'LSUN' | 'CelebA-HQ-Pytorch' | 'AFHQ-CAT-Pytorch' | 'FOLDER' | 'MNIST' | 'DIGITS';
-    /** Folder of the files of the data set; empty if the set is in the package or is downloaded. Default: ''. */
+    dataset: 'CIFAR10' | 'LSUN' | 'CelebA-HQ-Pytorch' | 'AFHQ-CAT-Pytorch' | 'FOLDER' | 'MNIST' | 'DIGITS' | 'PROMPTS';
+    /**
+     * Folder of the files of the data set, or the file of PROMPTS, UTF-8 with a text in each line; empty if the set is
+     * in the package or is downloaded. Default: ''.
+     */
     root_path: string;
     /** Category of LSUN: bedroom, church_outdoor and so on. Default: ''. Has an effect only if data.dataset is LSUN. */
     category: string;
@@ -62,10 +66,34 @@ export type Config = {
   /** The network: a DDPM++ or NCSN++ of Score SDE (Song et al., 2021), or one that takes a text. */
   model: {
     /**
-     * The architecture. ncsnpp covers DDPM++ and NCSN++; unet2d_condition is the network of Stable Diffusion with a
-     * text network, for images with captions, and is not in the official code. Default: ncsnpp.
+     * The architecture. ncsnpp covers DDPM++ and NCSN++. Two are not in the official code: unet2d_condition is the
+     * network of Stable Diffusion with a text network, for images with captions; stable_diffusion is the one in
+     * model.folder, for latents. Default: ncsnpp.
      */
-    name: 'ncsnpp' | 'unet2d_condition';
+    name: 'ncsnpp' | 'unet2d_condition' | 'stable_diffusion';
+    /**
+     * Folder of diffusers, or single file, of Stable Diffusion 1 or 2 or InstaFlow: the network to start from, the text
+     * network and the autoencoder. Default: ''. Has an effect only if model.name is stable_diffusion. Not in the
+     * official code.
+     */
+    folder: string;
+    /**
+     * Folder of the tokenizer. If empty, the one in model.folder; a single file has none. Default: ''. Has an effect
+     * only if model.name is stable_diffusion. Not in the official code.
+     */
+    tokenizer: string;
+    /**
+     * What the network in model.folder predicts when it makes pairs: the velocity, as InstaFlow does, or the noise, as
+     * Stable Diffusion does. A student learns the velocity. Default: velocity. Has an effect only if model.name is
+     * stable_diffusion. Not in the official code.
+     */
+    prediction: 'velocity' | 'noise';
+    /**
+     * Rank of low-rank changes (LoRA) of the linear layers in transformer blocks, which are trained in place of the
+     * weights; 0 trains the weights. Expected: a whole number from 0 to 1024. Default: 0. Has an effect only if
+     * model.name is stable_diffusion. Not in the official code. Source: LoRA: Hu et al., 2021.
+     */
+    lora_rank: number;
     /**
      * Heads of attention, in the network and in its text network. Expected: a whole number from 1 to 1024. Default: 4.
      * Has an effect only if model.name is unet2d_condition. Not in the official code.
@@ -369,7 +397,8 @@ export type Config = {
     /**
      * Share of the captions that are left empty, in training and in pairs, so that guidance has a flow without a
      * caption to start from. Expected: a number from 0 to 1. Default: 0.1. Has an effect only if model.name is
-     * unet2d_condition. Not in the official code. Source: classifier-free guidance (Ho, Salimans, 2021).
+     * unet2d_condition or stable_diffusion. Not in the official code. Source: classifier-free guidance (Ho, Salimans,
+     * 2021).
      */
     caption_dropout: number;
     /** Folder of CelebA-HQ-Pytorch and AFHQ-CAT-Pytorch in the official code; data.root_path works too. Default: ''. */
@@ -490,7 +519,8 @@ export type Config = {
     /**
      * Scale of the guidance towards the caption: v(empty) + guidance (v(caption) - v(empty)). At most 1: none, and one
      * evaluation a step instead of two. Expected: a number from 0 to 1000. Default: 1. Has an effect only if model.name
-     * is unet2d_condition. Not in the official code. Source: classifier-free guidance (Ho, Salimans, 2021).
+     * is unet2d_condition or stable_diffusion. Not in the official code. Source: classifier-free guidance (Ho,
+     * Salimans, 2021).
      */
     guidance: number;
     /**

@@ -9,9 +9,10 @@ import { fileURLToPath } from 'node:url';
  * 1: states without a version. 2: Adam's constants in double, frequencies of time embeddings rounded as in the official
  * code,
  * exact means in group norm, exp, sin and cos at the ends of their range, sums in short stretches. 3: group norm on
- * cards adds in another order, and in bf16 uses the fast exponential. 4: group norm on cards adds in another order again.
+ * cards adds in another order, and in bf16 uses the fast exponential. 4: group norm on cards adds in another order again. 5:
+ * convolutions of a few more shapes add their channels in stretches of 64.
  */
-export const NUMERICS = 4;
+export const NUMERICS = 5;
 
 // A function, because import.meta.url is undefined in a CommonJS bundle.
 const root = () => new URL('../../../', import.meta.url);

@@ -7,6 +7,7 @@ import { isMeant } from './plots.ts';
 
 const subjects: Record<Config['data']['dataset'], string> = {
   DIGITS: 'handwritten digits',
+  PROMPTS: 'pictures of texts',
   CIFAR10: 'CIFAR-10 images',
   MNIST: 'MNIST digits',
   'CelebA-HQ-Pytorch': 'CelebA-HQ faces',

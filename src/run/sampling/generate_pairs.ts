@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import {
   type ImageDataset,
+  type PairCondition,
   type PairPlan,
   PairWriter,
   pairCondition,
@@ -16,12 +17,12 @@ import { meanNfe } from '../../data/pairs/manifest.ts';
 import type { Device } from '../../device/device.ts';
 import { declaredModules } from '../../device/module.ts';
 import { ConfigError } from '../../errors.ts';
-import { makeFolder, sha256OfFile } from '../../io/file.ts';
+import { makeFolder } from '../../io/file.ts';
 import { streams } from '../../tensor/streams.ts';
 import { turn } from '../../turn.ts';
 import { type FlowNetwork, runOptions } from '../arguments.ts';
 import { type Captions, captionsOf, pairCaptions } from '../captions/captions.ts';
-import { findCheckpoint } from '../checkpoints/find.ts';
+import { teacherIdentity } from '../checkpoints/identity.ts';
 import { architectureDifferences } from '../checkpoints/model.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { requirePaths } from '../config/index.ts';
@@ -31,9 +32,11 @@ import { hasEncodedImages, pairShape } from '../config/schema.ts';
 import { type Difference, differences } from '../config/tree.ts';
 import type { Config } from '../config/types.ts';
 import { loadDataset } from '../data.ts';
+import { hasLatents } from '../latents/network.ts';
 import { packageVersion } from '../machine/provenance.ts';
 import { freeBytes, megabytes } from '../machine/resources.ts';
 import { lockFolder } from '../workdir/lock.ts';
+import { latentConditions, openLatentTeacher } from './latent_pairs.ts';
 import { encodeModel, sampleModel } from './sample.ts';
 
 export interface GenerateOptions {
@@ -86,9 +89,11 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   requirePaths(config, 'reflow');
   const { device, partial, complete = 'refuse', signal, onNotice = () => {}, onProgress } = checked;
   const { seed, reflow } = config;
+  const latent = hasLatents(config) ? await latentConditions(config) : undefined;
   const captions = captionsOf(config);
-  const column = captions && (await conditionsOf(captions, config, onNotice));
-  const plan = await pairPlan(config, device, column && { captions, column });
+  const column = latent?.column ?? (captions && (await conditionsOf(captions, config, onNotice)));
+  const drawn = captions && column && pairCondition('text', captions.table, column);
+  const plan = await pairPlan(config, device, latent?.condition ?? drawn);
   if (complete === 'keep') {
     const folder = join(reflow.data_root, String(seed));
     const there = await readManifest(folder);
@@ -103,8 +108,8 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
       `reflow.total_number_of_samples is ${plan.count}, but there are only ${images.count} training images`,
     );
   await device.prepare(declaredModules());
-  const { model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice });
-  using model = teacher;
+  const loaded = latent ? undefined : await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice });
+  using model = loaded?.model;
   const folder = makeFolder(join(reflow.data_root, String(seed)));
   const unlock = await lockFolder(folder, { way: 'give another --config.seed', signal, notice: onNotice });
   let writer: PairWriter | undefined;
@@ -115,13 +120,19 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
     const free = await freeBytes(folder);
     if (free < needed) onNotice(`${folder} has ${megabytes(free)} free; the pairs need ${megabytes(needed)}`);
     if (writer.done > 0) onNotice(`resuming from pair ${Math.min(writer.done * batch, count)} of ${count}`);
+    using teacher =
+      latent && writer.done * batch < count
+        ? await openLatentTeacher(folder, latent, config, { device, signal, onNotice, begun: writer.done > 0 })
+        : undefined;
     for (let first = writer.done * batch; first < count; first += batch) {
       const num = Math.min(batch, count - first);
       const own = column && captions && Array.from(column.subarray(first, first + num), (i) => captions.table[i]);
       const request = { num, first, device, signal, prompts: own };
-      const { values, nfe } = images
-        ? await invertImages(model, config, images, request)
-        : await solvePairs(model, config, { ...request, seed });
+      const { values, nfe } = await (teacher
+        ? teacher.solve(first, num, signal)
+        : images
+          ? invertImages(model as FlowNetwork, config, images, request)
+          : solvePairs(model as FlowNetwork, config, { ...request, seed }));
       await writer.write(values, nfe);
       onProgress?.(first + num, count);
     }
@@ -168,16 +179,12 @@ async function* ends(dataset: ImageDataset, { data }: Config, { count, batch }: 
 export function pairBytes({ data, model, reflow }: Config): number {
   const { total_number_of_samples: pairs } = reflow;
   const numbers = data.num_channels * data.image_size ** 2 * pairs;
-  const column = model.name === 'unet2d_condition' ? 4 * pairs : 0;
+  const column = model.name === 'ncsnpp' ? 0 : 4 * pairs;
   return column + numbers * (reflow.pair_format === 'official' ? 8 : reflow.pair_dtype === 'f32' ? 4 : 2);
 }
 
-async function pairPlan(
-  config: Config,
-  device: Device,
-  conditions: { captions: Captions; column: Int32Array } | undefined,
-): Promise<PairPlan> {
-  const { seed, data, training, sampling, reflow } = config;
+async function pairPlan(config: Config, device: Device, condition: PairCondition | undefined): Promise<PairPlan> {
+  const { seed, data, model, training, sampling, reflow } = config;
   return {
     package: packageVersion(),
     device: device.kind,
@@ -189,11 +196,12 @@ async function pairPlan(
     count: reflow.total_number_of_samples,
     batch: training.batch_size,
     noise: { law: 'normal', seed, stream: streams.samples, scale: sampling.init_noise_scale },
-    ...(conditions && { condition: pairCondition('text', conditions.captions.table, conditions.column) }),
-    teacher: await sha256OfFile(findCheckpoint(reflow.last_flow_ckpt)),
+    ...(condition && { condition }),
+    teacher: await teacherIdentity(config),
     sampler: {
       ...samplerOf(config),
-      ...(conditions && reflow.reflow_type === 'generate_data_from_z0' && { guidance: sampling.guidance }),
+      ...(condition && reflow.reflow_type === 'generate_data_from_z0' && { guidance: sampling.guidance }),
+      ...(hasLatents(config) && { prediction: model.prediction }),
     },
     config,
   };
@@ -208,7 +216,7 @@ function samplerOf({ sampling, reflow }: Config): PairPlan['sampler'] {
 
 /** The configuration key that sets each part of a plan. Only these parts are compared. */
 const keyOf: Record<string, string> = {
-  teacher: 'SHA-256 of reflow.last_flow_ckpt',
+  teacher: 'SHA-256 of reflow.last_flow_ckpt or of the weights in model.folder',
   count: 'reflow.total_number_of_samples',
   batch: 'training.batch_size',
   layout: 'reflow.pair_format',
@@ -217,7 +225,10 @@ const keyOf: Record<string, string> = {
   'config.data.category': 'data.category',
   'config.data.exif_orientation': 'data.exif_orientation',
   dtype: 'reflow.pair_dtype',
-  'condition.table': 'data.caption',
+  'condition.table': 'data.caption or the texts of data.root_path',
+  'condition.states.network': 'SHA-256 of the text network',
+  'condition.states.dtype': 'reflow.pair_dtype',
+  'sampler.prediction': 'model.prediction',
   'condition.sha256': 'training.caption_dropout',
   'sampler.guidance': 'sampling.guidance',
   'noise.seed': 'seed',

@@ -12,6 +12,7 @@ import { type LoadModelOptions, loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
+import { isLatent } from '../latents/network.ts';
 import { machineMemory, megabytes } from '../machine/resources.ts';
 import { microBatchFor } from './memory.ts';
 
@@ -159,6 +160,10 @@ export async function sampleModel(model: FlowNetwork, config: Config, request: S
   requireConfig('sampleModel', config);
   const checked = checkOptions('sampleModel', request, sampleKinds, ['num', 'device']);
   const { device, num, batch = num, first, latents, onProgress, signal } = checked;
+  if (isLatent(model))
+    throw new ConfigError(
+      'samples of model.name stable_diffusion are latents; `convert` writes the model as a folder of diffusers or a LoRA file, and `text` makes pictures with it',
+    );
   requireRoom(num, config);
   const { sample_N, ode_tol, memory_budget: budget, sigma_variance, sde_drift, init_noise_scale } = config.sampling;
   const solver = checked.solver ?? config.sampling.use_ode_sampler;

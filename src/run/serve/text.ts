@@ -2,6 +2,7 @@
 import { checkArgument, checkOptions, kind, kinds, listOf, type OptionKinds, oneOf } from '../../arguments.ts';
 import { deviceNames, type Precision, precisions } from '../../device/device.ts';
 import { variantKind } from '../text/folder.ts';
+import { type WeightChoice, weightChoices } from '../text/match.ts';
 import type { TextToImageSummary } from '../text/survey.ts';
 import type { Prediction } from '../text/text_to_image.ts';
 import { type SampleServer, servingOptions } from './index.ts';
@@ -22,6 +23,8 @@ export interface ServeTextToImageOptions {
   tokenizer?: string;
   /** What the network predicts; default 'velocity'. */
   prediction?: Prediction;
+  /** How weights are kept, as `loadTextToImage` takes it; default 'files', on cuda 'f32'. */
+  weights?: WeightChoice;
   /** Low-rank changes of the weights, in kohya's layout; the factor is 1 by default. */
   lora?: readonly { path: string; factor?: number }[];
   /** Edge of a tile in pixels when decoding, which needs less memory; default: the whole picture at once. */
@@ -50,6 +53,7 @@ const serveOptions: OptionKinds<ServeTextToImageOptions> = {
   variant: variantKind,
   tokenizer: kinds.path,
   prediction: oneOf(['velocity', 'noise']),
+  weights: oneOf(weightChoices),
   lora: listOf(
     kind('{ path, factor }', (v) => {
       const { path, factor = 1 } = (v ?? {}) as { path?: unknown; factor?: unknown };
@@ -83,7 +87,7 @@ export async function serveTextToImage(path: string, options: ServeTextToImageOp
   checkArgument('serveTextToImage', 'path', path, kinds.path);
   const checked = checkOptions('serveTextToImage', options, serveOptions);
   const { host = '127.0.0.1', port = 8080, queue = 16, timeout = 600, signal, onNotice = () => {} } = checked;
-  const { device, threads, precision, variant, tokenizer, prediction, lora = [], tile, onLoading } = checked;
+  const { device, threads, precision, variant, tokenizer, prediction, weights, lora = [], tile, onLoading } = checked;
   signal?.throwIfAborted();
   const onFailure = (error: unknown) => onNotice(`an order failed: ${(error as Error)?.message ?? error}`);
   // Listens first, because loading the networks may take minutes.
@@ -93,7 +97,7 @@ export async function serveTextToImage(path: string, options: ServeTextToImageOp
   const painter = await openPainter(path, {
     device,
     open: { threads, precision },
-    load: { variant, tokenizer, prediction },
+    load: { variant, tokenizer, prediction, weights },
     lora: lora.map(({ path: file, factor = 1 }) => ({ path: file, factor })),
     tile,
     signal,

@@ -36,7 +36,7 @@ export interface WorkerStart {
   /** The name of a device; default: the processor. */
   device?: string;
   open: OpenOptions;
-  load: Pick<LoadTextToImageOptions, 'variant' | 'tokenizer' | 'prediction'>;
+  load: Pick<LoadTextToImageOptions, 'variant' | 'tokenizer' | 'prediction' | 'weights'>;
   /** Low-rank changes of the weights, in order. */
   lora: readonly { path: string; factor: number }[];
   /** Edge of a tile of the decoder, in pixels. */

@@ -14,7 +14,7 @@ import {
 import { ArgumentError, RectiflowError, ValueError } from '../../errors.ts';
 import { type SolverName, solverNames } from '../../flow/index.ts';
 import { megabytes } from '../machine/resources.ts';
-import { pictureWork } from '../text/costs.ts';
+import { pictureMemory } from '../text/costs.ts';
 import { HttpError } from './request.ts';
 import type { PaintOrder, Ready } from './text_painter.ts';
 
@@ -82,7 +82,7 @@ export function paintOrderOf(body: unknown, ready: Ready): PaintOrder {
   }
 }
 
-function orderOf(body: unknown, { summary, available, tile }: Ready): PaintOrder {
+function orderOf(body: unknown, { summary, available, device, tile }: Ready): PaintOrder {
   const checked = checkOptions('text', body as TextBody, bodyKinds, ['prompt']);
   const { prompt, negative, steps, sampler = 'euler', guidance = 0, seed = 0, noise = 'torch', count = 1 } = checked;
   const { size: asked = 64 * summary.factor } = checked;
@@ -99,10 +99,14 @@ function orderOf(body: unknown, { summary, available, tile }: Ready): PaintOrder
     throw new ArgumentError('text', 'no steps with the sampler rk45, which chooses its own', String(steps));
   if (negative !== undefined && guidance <= 1)
     throw new ArgumentError('text', 'no negative text without a guidance above 1', JSON.stringify(negative));
-  const { memory } = pictureWork(summary.networks, { size, guidance, tile: tile && tile / summary.factor });
-  if (summary.memory + memory > available)
+  const { peak } = pictureMemory(
+    summary,
+    { size, guidance, tile: tile && tile / summary.factor },
+    device.startsWith('cuda') ? 'cuda' : 'cpu',
+  );
+  if (peak > available)
     throw new ValueError(
-      `[text] a picture of ${size.join(' x ')} takes ${megabytes(memory)} next to the weights, which is more than there is`,
+      `[text] a picture of ${size.join(' x ')} and the weights take ${megabytes(peak)}, which is more than there is`,
     );
   return {
     prompts,

@@ -25,6 +25,8 @@ async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
   let bytes = 0;
   const model = await loadTextToImage(path, {
     ...load,
+    weights: load.weights ?? (device.kind === 'cuda' ? 'f32' : 'files'),
+    encoder: false,
     device,
     onFound: (found) => {
       requireTile(tile, found.factor);

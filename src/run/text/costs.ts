@@ -1,4 +1,5 @@
 // The products that the networks of a text-to-image model compute, and the memory of their activations, by their options alone.
+import { HOST_MOST_UNUSED } from '../../device/allocator.ts';
 import type { Device } from '../../device/device.ts';
 import { OutOfMemoryError } from '../../errors.ts';
 import type { SolverName } from '../../flow/sample.ts';
@@ -7,6 +8,7 @@ import type { AutoencoderKLOptions } from '../../nn/diffusers/autoencoder_kl.ts'
 import type { CLIPTextOptions } from '../../nn/diffusers/clip_text.ts';
 import type { UNet2DConditionOptions } from '../../nn/diffusers/unet2d_condition.ts';
 import { deviceMemory, megabytes } from '../machine/resources.ts';
+import type { PartName } from './folder.ts';
 import type { TextToImageProgress } from './generate_options.ts';
 import type { NetworkOptions, TextToImageSummary } from './survey.ts';
 
@@ -20,21 +22,47 @@ export interface Work {
   attention: number;
 }
 
+/** Memory that kernels of the processor lay weights out in: transformed by Winograd's algorithm, that is at most four times the weights. */
+const TRANSFORMED = 4;
+
 /** Adds up work; sizes are those of one sample. */
 class Tally implements Work {
+  private readonly weights: WeightUse;
   convolution = 0;
   linear = 0;
   attention = 0;
   /** Most numbers that a layer needs at once: its input, a normed copy, what is between and its output. */
   most = 0;
 
+  constructor(weights: WeightUse = 'laid out') {
+    this.weights = weights;
+  }
+
   conv(inputs: number, outputs: number, pixels: number): void {
+    this.multiply(inputs, outputs, pixels);
+    this.holds((inputs + outputs) * pixels + this.layout(inputs, outputs, pixels));
+  }
+
+  private multiply(inputs: number, outputs: number, pixels: number): void {
     this.convolution += 2 * 9 * inputs * outputs * pixels;
-    this.holds((inputs + outputs) * pixels);
   }
 
   project(inputs: number, outputs: number, rows: number): void {
     this.linear += 2 * inputs * outputs * rows;
+    this.holds((inputs + outputs) * rows + this.copies(inputs * outputs));
+  }
+
+  /** Numbers in the copies that are made of weights while they are multiplied. */
+  private copies(weights: number): number {
+    return { read: 0, 'laid out': 1, widened: 2 }[this.weights] * weights;
+  }
+
+  private layout(inputs: number, outputs: number, pixels: number): number {
+    const own = 9 * inputs * outputs;
+    if (this.weights === 'read') return 0;
+    // With few pixels, the transformed weights of a few channels exist at a time.
+    const factor = pixels * inputs > FEW_PIXELS ? TRANSFORMED : 0.25;
+    return factor * own + (this.weights === 'widened' ? own : 0);
   }
 
   attend(queries: number, keys: number, channels: number): void {
@@ -42,16 +70,24 @@ class Tally implements Work {
   }
 
   resnet(inputs: number, outputs: number, pixels: number): void {
-    this.conv(inputs, outputs, pixels);
-    this.conv(outputs, outputs, pixels);
+    this.multiply(inputs, outputs, pixels);
+    this.multiply(outputs, outputs, pixels);
     if (inputs !== outputs) this.project(inputs, outputs, pixels);
-    this.holds(2 * (inputs + outputs) * pixels);
+    // The input, its norm and the first result; then the input or its shortcut, the second norm and the result.
+    this.holds((2 * inputs + outputs) * pixels + this.layout(inputs, outputs, pixels));
+    this.holds((inputs + 3 * outputs) * pixels + this.layout(outputs, outputs, pixels));
   }
 
   holds(numbers: number): void {
     this.most = Math.max(this.most, numbers);
   }
 }
+
+/** What multiplies a weight needs besides it: nothing on a card; elsewhere a copy in another order, and one in f32 of 16 bits. */
+export type WeightUse = 'read' | 'laid out' | 'widened';
+
+/** Pixels times channels up to which convolutions transform weights a few channels at a time: PANEL_FLOATS of winograd.c, for 4 x 4 tiles. */
+const FEW_PIXELS = 16 * 49152;
 
 type Size = readonly [height: number, width: number];
 
@@ -64,9 +100,13 @@ export interface NetworkWork extends Work {
 }
 
 /** One evaluation of the network for latents of this size and a text of `tokens`. */
-export function unetWork(options: Required<UNet2DConditionOptions>, size: Size, tokens = 77): NetworkWork {
+export function unetWork(
+  options: Required<UNet2DConditionOptions>,
+  size: Size,
+  { tokens = 77, weights }: { tokens?: number; weights?: WeightUse } = {},
+): NetworkWork {
   const { channels, attends, layers, contextChannels, inChannels, outChannels } = options;
-  const tally = new Tally();
+  const tally = new Tally(weights);
   const time = 4 * channels[0];
   tally.project(channels[0], time, 1);
   tally.project(time, time, 1);
@@ -122,11 +162,15 @@ export function unetWork(options: Required<UNet2DConditionOptions>, size: Size, 
 }
 
 /** Decoding a latent of this size. @param tile edge of a tile in latents, as AutoencoderKL takes it */
-export function decoderWork(options: Required<AutoencoderKLOptions>, size: Size, tile?: number): NetworkWork {
+export function decoderWork(
+  options: Required<AutoencoderKLOptions>,
+  size: Size,
+  { tile, weights }: { tile?: number; weights?: WeightUse } = {},
+): NetworkWork {
   if (tile !== undefined && (size[0] > tile || size[1] > tile)) {
     const stride = Math.floor((tile * 3) / 4);
     const tiles = Math.ceil(size[0] / stride) * Math.ceil(size[1] / stride);
-    const one = decoderWork(options, [Math.min(tile, size[0]), Math.min(tile, size[1])]);
+    const one = decoderWork(options, [Math.min(tile, size[0]), Math.min(tile, size[1])], { weights });
     const { blockChannels, channels } = options;
     // All tiles, and what is blended of them.
     const pixel = 4 * channels * 4 ** (blockChannels.length - 1);
@@ -139,7 +183,7 @@ export function decoderWork(options: Required<AutoencoderKLOptions>, size: Size,
   }
   const { blockChannels, layers, latentChannels, channels } = options;
   const upwards = [...blockChannels].reverse();
-  const tally = new Tally();
+  const tally = new Tally(weights);
   let pixels = area(size);
   let [width] = upwards;
   tally.project(latentChannels, latentChannels, pixels);
@@ -164,9 +208,9 @@ export function decoderWork(options: Required<AutoencoderKLOptions>, size: Size,
 }
 
 /** The states of a text. */
-export function textWork(options: Required<CLIPTextOptions>): NetworkWork {
+export function textWork(options: Required<CLIPTextOptions>, weights?: WeightUse): NetworkWork {
   const { width, hidden, layers, positions } = options;
-  const tally = new Tally();
+  const tally = new Tally(weights);
   for (let i = 0; i < layers; i++) {
     tally.project(width, 4 * width, positions);
     tally.attend(positions, positions, width);
@@ -189,15 +233,17 @@ export interface CostedRequest {
   guidance?: number;
   /** As in `generate`. */
   tile?: number;
+  /** Default 'laid out'. */
+  weights?: WeightUse;
 }
 
 /** The work for one picture, and bytes of activations at the peak. */
-export function pictureWork(options: NetworkOptions, { size, batch = 1, guidance = 0, tile }: CostedRequest) {
+export function pictureWork(options: NetworkOptions, { size, batch = 1, guidance = 0, tile, weights }: CostedRequest) {
   const factor = 2 ** (options.vae.blockChannels.length - 1);
   const latent = [size[0] / factor, size[1] / factor] as const;
-  const text = textWork(options.text_encoder);
-  const one = unetWork(options.unet, latent, options.text_encoder.positions);
-  const decoding = decoderWork(options.vae, latent, tile);
+  const text = textWork(options.text_encoder, weights);
+  const one = unetWork(options.unet, latent, { tokens: options.text_encoder.positions, weights });
+  const decoding = decoderWork(options.vae, latent, { tile, weights });
   const twice = guidance > 1 ? 2 : 1;
   const network: NetworkWork = {
     convolution: twice * one.convolution,
@@ -224,27 +270,66 @@ export function shareOf(
   const all = ({ convolution, linear, attention }: Work) => convolution + linear + attention;
   const evaluations = sampler === 'rk45' ? RK45_EVALUATIONS : steps * evaluationsAStep(sampler);
   const own = { text: all(work.text), network: evaluations * all(work.network), decoding: all(work.decoding) };
+  // All texts come first, then all latents, then all pictures.
   const before = { text: 0, network: own.text, decoding: own.text + own.network };
   const whole = before.decoding + own.decoding;
-  return ({ stage, first, done, of }) =>
-    Math.min(1, (first + (before[stage] + (own[stage] * done) / of) / whole) / count);
+  return ({ stage, first, done, of }) => {
+    const within = stage === 'text' ? 1 : (first + done / of) / count;
+    return Math.min(1, (before[stage] + own[stage] * within) / whole);
+  };
+}
+
+/** What the program needs besides tensors: Node with its code, and pieces of files. */
+const PROGRAM_BYTES = 250e6;
+
+/** Bytes at the peak of each part, with the weights that are in memory then. */
+export interface PictureMemory {
+  text: number;
+  network: number;
+  decoding: number;
+  peak: number;
+}
+
+/** @param request.last as in `generate`: weights are freed when their part is done */
+export function pictureMemory(
+  summary: TextToImageSummary,
+  request: CostedRequest & { last?: boolean },
+  kind: Device['kind'],
+): PictureMemory {
+  const host = kind !== 'cuda';
+  const narrow = summary.memory < 3 * summary.parameters;
+  const work = pictureWork(summary.networks, {
+    ...request,
+    weights: host ? (narrow ? 'widened' : 'laid out') : 'read',
+  });
+  const weightsOf = (name: PartName) => summary.parts.find((part) => part.name === name)?.memory ?? 0;
+  const besides = host ? PROGRAM_BYTES + HOST_MOST_UNUSED : 0;
+  const freed = request.last
+    ? { network: weightsOf('text_encoder'), decoding: weightsOf('text_encoder') + weightsOf('unet') }
+    : { network: 0, decoding: 0 };
+  const text = summary.memory + work.text.memory + besides;
+  const network = summary.memory - freed.network + work.network.memory + besides;
+  const decoding = summary.memory - freed.decoding + work.decoding.memory + besides;
+  return { text, network, decoding, peak: Math.max(text, network, decoding) };
 }
 
 /**
  * Checks that weights and activations fit into a device, before either is there.
  * @throws OutOfMemoryError saying how much is needed, and what needs less
  */
-export function requirePictureMemory(summary: TextToImageSummary, request: CostedRequest, device: Device): void {
-  const { memory, network, decoding } = pictureWork(summary.networks, request);
+export function requirePictureMemory(
+  summary: TextToImageSummary,
+  request: CostedRequest & { last?: boolean },
+  device: Device,
+): void {
+  const { peak, network, decoding } = pictureMemory(summary, request, device.kind);
   const available = Math.max(0, deviceMemory(device) - device.memory().live);
-  const needed = summary.memory + memory;
-  if (needed <= available) return;
+  if (peak <= available) return;
   const [height, width] = request.size;
-  const less =
-    decoding.memory > network.memory && request.tile === undefined ? 'tiles, or a smaller size' : 'a smaller size';
+  const less = decoding > network && request.tile === undefined ? 'tiles, or a smaller size' : 'a smaller size';
   const remedy = summary.memory > available ? '' : `; ${less}, needs less`;
   throw new OutOfMemoryError(
-    `${summary.path}: its weights take ${megabytes(summary.memory)}, and pictures of ${height} x ${width} pixels ${megabytes(memory)}; ` +
+    `${summary.path}: its weights take ${megabytes(summary.memory)}, and with pictures of ${height} x ${width} pixels the peak is ${megabytes(peak)}; ` +
       `${device.name} has ${megabytes(available)}${remedy}`,
   );
 }

@@ -11,12 +11,14 @@ import { conv2d } from '../../kernels/conv/conv.ts';
 import { matmul } from '../../kernels/matmul.ts';
 import { reshape, slice } from '../../kernels/movement.ts';
 import { randn } from '../../kernels/random.ts';
+import type { Slot } from '../../nn/module.ts';
+import { empty } from '../../tensor/create.ts';
 import { openScope, scope } from '../../tensor/scope.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type TimeEstimate, timeCalls, times, total } from '../machine/timing.ts';
-import { type NetworkWork, pictureWork, type Work } from './costs.ts';
-import { onDevice } from './match.ts';
+import { type NetworkWork, pictureMemory, pictureWork, type Work } from './costs.ts';
+import { writeRows } from './match.ts';
 import { type MatchedNetworks, matchNetworks } from './networks.ts';
 import {
   type InspectTextToImageOptions,
@@ -39,6 +41,8 @@ export interface EstimateTextToImageOptions extends InspectTextToImageOptions {
   count?: number;
   /** Edge of a tile in latents when decoding; default: the whole picture at once. */
   tile?: number;
+  /** Whether networks are freed when their part is done, as in `rectiflow text`; default true. */
+  last?: boolean;
 }
 
 const pair = listOf(kinds.count, 'numbers of pixels', 2);
@@ -51,12 +55,13 @@ const estimateOptions: OptionKinds<EstimateTextToImageOptions> = {
   guidance: kinds.finite,
   count: kinds.count,
   tile: kinds.count,
+  last: kinds.boolean,
 };
 
 /** The expected time of one part of the work, in seconds, with its range. */
 export interface TextToImageStage extends TimeEstimate {
   name: 'loading' | 'text' | 'network' | 'decoding';
-  /** Bytes of device memory at the peak. */
+  /** Bytes at the peak: of the card or, on other devices, of the process. */
   memory: number;
 }
 
@@ -64,13 +69,14 @@ export interface TextToImageStage extends TimeEstimate {
 export interface TextToImageEstimate {
   summary: TextToImageSummary;
   stages: TextToImageStage[];
-  /** Bytes of device memory at the peak: weights and activations. */
+  /** Bytes at the peak of all parts. */
   memory: number;
 }
 
 /**
  * Estimates time and memory of pictures, from a few timed layers on this machine and from a part of the weights, which is read. The
- * weights as a whole are not read, except from files of torch.save.
+ * weights as a whole are not read, except from files of torch.save. Memory is that of `rectiflow text`, without the encoder, unless `encoder` and
+ * `last` say otherwise.
  * @param path as `loadTextToImage` takes it
  * @throws FileError as `loadTextToImage`; ValueError for a size that is not a multiple
  * @example
@@ -87,15 +93,18 @@ export async function estimateTextToImage(
   checkArgument('estimateTextToImage', 'device', device, deviceKind);
   const checked = checkOptions('estimateTextToImage', options, estimateOptions);
   const { steps = 1, sampler = 'euler', guidance = 0, count = 1, tile, variant, configurations } = checked;
+  const kept = { weights: checked.weights, encoder: checked.encoder ?? false };
   const matched = await matchNetworks(path, { variant, configurations });
-  const summary = await summaryOf(path, matched);
+  const summary = await summaryOf(path, matched, kept);
   const { size = 64 * summary.factor } = checked;
   const [height, width] = typeof size === 'number' ? [size, size] : size;
   if (height % summary.factor !== 0 || width % summary.factor !== 0)
     throw new ValueError(
       `[estimateTextToImage] expected a size of multiples of ${summary.factor}, got ${height} x ${width}`,
     );
-  const work = pictureWork(summary.networks, { size: [height, width], guidance, tile });
+  const request = { size: [height, width] as const, guidance, tile };
+  const work = pictureWork(summary.networks, request);
+  const memory = pictureMemory(summary, { ...request, last: checked.last ?? true }, device.kind);
   const evaluations = count * steps * evaluationsAStep(sampler);
   const pixels = (height / summary.factor) * (width / summary.factor);
   const loading = times(await loadingRate(matched, device), summary.bytes);
@@ -103,7 +112,7 @@ export async function estimateTextToImage(
   const stage = (name: TextToImageStage['name'], own: NetworkWork, repeats: number): TextToImageStage => ({
     name,
     ...times(timeOf(own, rates[name as keyof typeof rates]), repeats),
-    memory: summary.memory + own.memory,
+    memory: memory[name as keyof typeof rates],
   });
   return {
     summary,
@@ -113,7 +122,7 @@ export async function estimateTextToImage(
       stage('network', work.network, evaluations),
       stage('decoding', work.decoding, count),
     ],
-    memory: summary.memory + work.memory,
+    memory: memory.peak,
   };
 }
 
@@ -132,11 +141,11 @@ async function loadingRate({ unet }: MatchedNetworks, device: Device): Promise<T
   }
   let read = 0;
   const start = performance.now();
-  await weights.forEach((_, array) => {
-    read += array.data.byteLength;
-    scope(() => {
-      noGrad(() => onDevice(array, device));
-    });
+  await weights.forEachPiece((name, rows) => {
+    read += rows.data.byteLength;
+    const { owner, key } = slots.get(name) as Slot;
+    const [, ...rest] = (owner[key] as Tensor).shape;
+    scope(() => writeRows(rows, empty([rows.shape[0], ...rest], { device }), 0));
   }, names);
   await device.synchronize();
   const seconds = (performance.now() - start) / 1000 / Math.max(1, read);

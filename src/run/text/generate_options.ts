@@ -45,6 +45,11 @@ export interface TextToImageOptions {
   batch?: number;
   /** Edge of a tile in latents when decoding, for large pictures; default: the whole picture at once. */
   tile?: number;
+  /**
+   * Whether this is the model's last call: each network is freed when its part is done, which lowers the peak of memory, and the model
+   * cannot be used afterwards. Default false.
+   */
+  last?: boolean;
   /** Called when a text is read, after each step, and before and after each picture is decoded. */
   onProgress?: (progress: TextToImageProgress) => void;
   signal?: AbortSignal;
@@ -66,6 +71,7 @@ const generateOptions: OptionKinds<TextToImageOptions> = {
   size: kind('a number of pixels, or [height, width]', (v) => kinds.count.accepts(v) || pair.accepts(v)),
   batch: kinds.count,
   tile: kinds.count,
+  last: kinds.boolean,
   onProgress: kinds.callback,
   signal: kinds.signal,
 };
@@ -93,6 +99,7 @@ export interface PicturePlan {
   guidance: number;
   batch: number;
   tile?: number;
+  last: boolean;
   notes: string[];
   /** The starts of pictures from, from + 1, ... as [n, h, w, C]. */
   noise(device: Device): (from: number, n: number) => Float32Array;
@@ -105,7 +112,16 @@ export function planOf(options: TextToImageOptions, model: TextToImage): Picture
   const op = 'generate';
   const checked = checkOptions(op, options, generateOptions, ['prompt']);
   const { prompt, negative = '', steps = 1, sampler = 'euler', guidance = 0, count: perPrompt = 1 } = checked;
-  const { size = model.defaultSize, batch = 1, latents, seed = 0, noise = 'torch', tolerance, tile } = checked;
+  const {
+    size = model.defaultSize,
+    batch = 1,
+    latents,
+    seed = 0,
+    noise = 'torch',
+    tolerance,
+    tile,
+    last = false,
+  } = checked;
   if (latents) refuseInert(op, checked, ['seed', 'noise'], 'with latents, which are the noise');
   if (sampler === 'rk45') refuseInert(op, checked, ['steps'], 'with the sampler "rk45", which chooses its own');
   else refuseInert(op, checked, ['tolerance'], `with the sampler "${sampler}", whose steps are equal`);
@@ -138,7 +154,7 @@ export function planOf(options: TextToImageOptions, model: TextToImage): Picture
   };
   return {
     ...{ prompts, negatives, perPrompt, count, height, width, latentShape },
-    ...{ steps, sampler, tolerance, guidance, batch, tile },
+    ...{ steps, sampler, tolerance, guidance, batch, tile, last },
     notes: notesOf(prompts, guidance > 1 ? negatives : [], { steps, guidance, sampler }, model),
     noise: noiseOf,
     onProgress: checked.onProgress,

@@ -4,9 +4,10 @@ import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../
 import type { Device } from '../../device/device.ts';
 import { deviceKind } from '../../device/device.ts';
 import { openDefaultDevice } from '../../device/open_default.ts';
-import { FileError } from '../../errors.ts';
+import { FileError, ValueError } from '../../errors.ts';
 import { exists, isFolder } from '../../io/file.ts';
 import { type PartName, refuseOtherPrediction, variantKind } from './folder.ts';
+import { type WeightChoice, weightChoices } from './match.ts';
 import { type Configurations, fillNetworks, matchNetworks, requireMemory } from './networks.ts';
 import { summaryOf, type TextToImageSummary } from './survey.ts';
 import { checkParts, type Prediction, type TextToImage, textToImageOf } from './text_to_image.ts';
@@ -24,6 +25,14 @@ export interface LoadTextToImageOptions {
    * is a flow from t = 0.064 to 1.
    */
   prediction?: Prediction;
+  /**
+   * How the weights of products are kept: 'f32' (default); 'files', in 16 bits where files have 16 bits, which halves their
+   * memory and gives the same pictures bit for bit; 'f16' or 'bf16', which rounds what is wider. Products are computed in f32. Weights of
+   * 16 bits are frozen: gradients flow through them, not to them. On CUDA only 'f32'.
+   */
+  weights?: WeightChoice;
+  /** Whether the autoencoder can encode pictures, which takes 137 MB in f32 for Stable Diffusion; default true. */
+  encoder?: boolean;
   /** Configurations of the networks of a single file, as in config.json; default: those of Stable Diffusion 1. */
   configurations?: Configurations;
   /** Called with a notice about the device that is opened. */
@@ -39,6 +48,8 @@ const loadOptions: OptionKinds<LoadTextToImageOptions> = {
   variant: variantKind,
   tokenizer: kinds.path,
   prediction: oneOf(['velocity', 'noise']),
+  weights: oneOf(weightChoices),
+  encoder: kinds.boolean,
   configurations: kinds.object,
   onNotice: kinds.callback,
   onFound: kinds.callback,
@@ -63,6 +74,7 @@ export async function loadTextToImage(path: string, options: LoadTextToImageOpti
   checkArgument('loadTextToImage', 'path', path, kinds.path);
   const checked = checkOptions('loadTextToImage', options, loadOptions);
   const { variant, prediction = 'velocity', configurations, onFound, onProgress, onNotice = () => {} } = checked;
+  const kept = { weights: checked.weights, encoder: checked.encoder };
   if (!(await exists(path))) throw new FileError(path, 'no such file or folder; give the folder or file of a model');
   if (checked.tokenizer === undefined && !isFolder(path))
     throw new FileError(
@@ -78,9 +90,13 @@ export async function loadTextToImage(path: string, options: LoadTextToImageOpti
     text_encoder: matched.text_encoder.network,
   };
   checkParts(outline, tokenizer);
-  onFound?.(await summaryOf(path, matched));
+  onFound?.(await summaryOf(path, matched, kept));
   const device = checked.device ?? (await openDefaultDevice('cpu', {}, onNotice));
-  requireMemory(path, matched, device);
-  const networks = await fillNetworks(matched, device, (part, bytes) => onProgress?.({ part, bytes }));
+  if (device.kind === 'cuda' && (kept.weights ?? 'f32') !== 'f32')
+    throw new ValueError(
+      `[loadTextToImage] expected weights 'f32' on ${device.name}, got '${kept.weights}'; 16 bits are kept on cpu and wasm only`,
+    );
+  requireMemory(path, matched, device, kept);
+  const networks = await fillNetworks(matched, device, kept, (part, bytes) => onProgress?.({ part, bytes }));
   return textToImageOf(networks, { tokenizer, prediction, device });
 }

@@ -4,6 +4,7 @@ import { noGrad } from '../../autograd/mode.ts';
 import { FileError, formatShape } from '../../errors.ts';
 import { type ArrayFile, toFloat32 } from '../../io/array.ts';
 import { openWeights } from '../../io/weights.ts';
+import { cast } from '../../kernels/cast.ts';
 import { add, mul } from '../../kernels/elementwise.ts';
 import { matmul } from '../../kernels/matmul.ts';
 import { permute, reshape } from '../../kernels/movement.ts';
@@ -98,7 +99,8 @@ function addTo({ owner, key }: Slot, { down, up, alpha }: Required<LowRank>, fac
       const left = tensor(toFloat32(up), { shape: [up.shape[0], rank], device });
       const right = tensor(toFloat32(down), { shape: [rank, sizeOf(down.shape) / rank], device });
       const product = reshape(mul(matmul(left, right), scale), fileShape(shape));
-      return add(weight, shape.length === 4 ? permute(product, [0, 2, 3, 1]) : product);
+      // A sum that is rounded to 16 bits would be another picture.
+      return add(cast(weight, 'f32'), shape.length === 4 ? permute(product, [0, 2, 3, 1]) : product);
     }),
   );
   owner[key] = keep(changed).requireGrad(weight.requiresGrad);

@@ -1,16 +1,17 @@
 // A network of weights from files: the names and shapes that a network needs are compared with those of the files before memory is
-// allocated; then each tensor goes from its file to the device.
+// allocated; then they go from their files to the device, a few rows at a time.
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { FileError, formatShape } from '../../errors.ts';
 import { type ArrayFile, toFloat32 } from '../../io/array.ts';
 import type { WeightEntry, WeightFiles } from '../../io/weights.ts';
 import { cast } from '../../kernels/cast.ts';
-import { permute, reshape } from '../../kernels/movement.ts';
+import { copyStrided } from '../../kernels/inner/strided.ts';
 import { describeMismatch, type Module, type Slot } from '../../nn/module.ts';
-import { tensor } from '../../tensor/create.ts';
+import { empty, tensor } from '../../tensor/create.ts';
+import { dtypes } from '../../tensor/dtype.ts';
 import { keep, scope } from '../../tensor/scope.ts';
-import { sameShape, sizeOf } from '../../tensor/shape.ts';
+import { sameShape, sizeOf, stridesOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 
 /** A network whose tensors have no memory yet, and where each of them is in the files. */
@@ -19,8 +20,6 @@ export interface Matched<Network extends Module> {
   weights: WeightFiles;
   /** By name in the files. */
   slots: ReadonlyMap<string, Slot>;
-  /** Bytes of the tensors in f32. */
-  bytes: number;
 }
 
 export interface Naming {
@@ -45,12 +44,10 @@ export function matchWeights<Network extends Module>(
   const slots = new Map<string, Slot>();
   const missing: string[] = [];
   const misshapen: string[] = [];
-  let bytes = 0;
   for (const slot of network.slots()) {
     const names = namesOf(slot.path);
     const name = names.find((one) => weights.tensors.has(one));
     const { shape } = slot.owner[slot.key] as Tensor;
-    bytes += 4 * sizeOf(shape);
     if (name === undefined) missing.push(names[0]);
     else {
       const entry = weights.tensors.get(name) as WeightEntry;
@@ -66,7 +63,7 @@ export function matchWeights<Network extends Module>(
   );
   const lines = describeMismatch({ missing, unknown, misshapen });
   if (lines.length > 0) throw new FileError(weights.path, ['does not fit the configuration of its network:', ...lines]);
-  return { network, weights, slots, bytes };
+  return { network, weights, slots };
 }
 
 /** The shape that files have for a tensor of this shape: [Cout, Cin, kh, kw] for a convolution's [Cout, kh, kw, Cin]. */
@@ -81,22 +78,64 @@ function fits(file: readonly number[], shape: readonly number[]): boolean {
   return sameShape(file, fileShape(shape)) || (shape.length === 2 && sameShape(file, [...shape, 1, 1]));
 }
 
-/** Reads the numbers of a matched network onto a device, as f32. The outline becomes the network. */
+/**
+ * How the weights of products are kept on the device: in f32, in 16 bits, or in 16 bits where their file has them so ('files').
+ * Products are in f32 all the same.
+ */
+export const weightChoices = ['f32', 'files', 'f16', 'bf16'] as const;
+export type WeightChoice = (typeof weightChoices)[number];
+
+/** Tables that are indexed; everything else with two or more axes is multiplied. */
+const indexed = /embedding\.weight$/;
+
+function dtypeOnDevice(path: string, rank: number, entry: WeightEntry, choice: WeightChoice): 'f32' | 'f16' | 'bf16' {
+  if (rank < 2 || !path.endsWith('weight') || indexed.test(path)) return 'f32';
+  if (choice !== 'files') return choice;
+  return entry.dtype === 'f16' || entry.dtype === 'bf16' ? entry.dtype : 'f32';
+}
+
+/** Bytes of a network on the device. @param leavesOut whether a tensor, by its path in the network, is not loaded; default: none */
+export function weightBytes<Network extends Module>(
+  { slots, weights }: Matched<Network>,
+  choice: WeightChoice,
+  leavesOut: (path: string) => boolean = () => false,
+): number {
+  let bytes = 0;
+  for (const [name, { path, owner, key }] of slots) {
+    const { rank, size } = owner[key] as Tensor;
+    if (!leavesOut(path))
+      bytes += size * dtypes[dtypeOnDevice(path, rank, weights.tensors.get(name) as WeightEntry, choice)].bytes;
+  }
+  return bytes;
+}
+
+export interface FillOptions {
+  /** Default 'f32'. Weights of 16 bits require no gradient. */
+  weights?: WeightChoice;
+  /** Called with the bytes that were read from the files. */
+  onRead?: (bytes: number) => void;
+}
+
+/** Reads the numbers of a matched network onto a device, piece by piece. The outline becomes the network. */
 export async function fillWeights<Network extends Module>(
   { network, weights, slots }: Matched<Network>,
   device: Device,
-  onTensor?: (bytes: number) => void,
+  { weights: choice = 'f32', onRead }: FillOptions = {},
 ): Promise<Network> {
   const made: Tensor[] = [];
   try {
-    await weights.forEach((name, array) => {
-      const { owner, key } = slots.get(name) as Slot;
-      const outline = owner[key] as Tensor;
-      const loaded = keep(scope(() => noGrad(() => reshape(onDevice(array, device), outline.shape))));
-      made.push(loaded);
-      outline.dispose();
-      owner[key] = loaded.requireGrad();
-      onTensor?.(array.data.byteLength);
+    await weights.forEachPiece((name, rows, first) => {
+      const { path, owner, key } = slots.get(name) as Slot;
+      if (first === 0) {
+        const outline = owner[key] as Tensor;
+        const dtype = dtypeOnDevice(path, outline.rank, weights.tensors.get(name) as WeightEntry, choice);
+        const loaded = keep(empty(outline.shape, { device, dtype }));
+        made.push(loaded);
+        outline.dispose();
+        owner[key] = dtype === 'f32' ? loaded.requireGrad() : loaded;
+      }
+      writeRows(rows, owner[key] as Tensor, first);
+      onRead?.(rows.data.byteLength);
     }, new Set(slots.keys()));
   } catch (error) {
     for (const t of made) t.dispose();
@@ -105,14 +144,32 @@ export async function fillWeights<Network extends Module>(
   return network;
 }
 
-/** A file's array as a tensor of ours: 16 bits are widened, and weights of convolutions turned, on the device. */
-export function onDevice(array: ArrayFile, device: Device): Tensor {
-  const { shape, dtype } = array;
+/**
+ * Writes rows of a file's array, from the row `first` on, to a tensor of ours: dtypes are converted, and weights of convolutions
+ * turned, on the device.
+ */
+export function writeRows(rows: ArrayFile, to: Tensor, first: number): void {
+  const { shape, dtype } = rows;
+  const { device } = to;
   const flat = { shape: [sizeOf(shape)], device };
-  const values =
-    dtype === 'f16' || dtype === 'bf16'
-      ? cast(tensor(array.data as Uint16Array, { ...flat, dtype }), 'f32')
-      : tensor(toFloat32(array), flat);
-  if (shape.length !== 4) return reshape(values, shape);
-  return permute(reshape(values, shape), [0, 2, 3, 1]);
+  scope(() =>
+    noGrad(() => {
+      const values =
+        dtype === 'f16' || dtype === 'bf16'
+          ? tensor(rows.data as Uint16Array, { ...flat, dtype })
+          : tensor(toFloat32(rows), flat);
+      const source = cast(values, to.dtype);
+      const offset = first * sizeOf(to.shape.slice(1));
+      if (to.rank !== 4) {
+        copyStrided([source.size], { tensor: source, offset: 0, strides: [1] }, { tensor: to, offset, strides: [1] });
+        return;
+      }
+      // Files have [Cout, Cin, kh, kw].
+      const dims = [shape[0], ...to.shape.slice(1)];
+      const [, height, width, inputs] = dims;
+      const taps = height * width;
+      const strides = [inputs * taps, width, 1, taps];
+      copyStrided(dims, { tensor: source, offset: 0, strides }, { tensor: to, offset, strides: stridesOf(dims) });
+    }),
+  );
 }

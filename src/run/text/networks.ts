@@ -11,7 +11,7 @@ import { outlineInitializer } from '../../nn/outline.ts';
 import { deviceMemory, megabytes } from '../machine/resources.ts';
 import { autoencoderOptionsOf, type JsonObject, textOptionsOf, unetOptionsOf } from './configurations.ts';
 import { openParts, type Part, type PartName, partNames } from './folder.ts';
-import { fillWeights, type Matched, matchWeights } from './match.ts';
+import { fillWeights, type Matched, matchWeights, type WeightChoice, weightBytes } from './match.ts';
 import { formerAttentionNames, originalAutoencoderName, originalPrefixes, originalUNetName } from './original_names.ts';
 
 export interface Networks {
@@ -117,13 +117,32 @@ async function matchSingleFile(path: string, configurations: Configurations): Pr
   };
 }
 
+/** Which weights are loaded, and how they are kept. */
+export interface KeptWeights {
+  /** Default 'f32'. */
+  weights?: WeightChoice;
+  /** Whether the autoencoder's encoder is loaded; default true. */
+  encoder?: boolean;
+}
+
+const ofEncoder = /^(encoder|quant_conv)\./;
+
+/** Bytes of a network's weights on the device. */
+export function memoryOf(matched: MatchedNetworks, part: PartName, { weights = 'f32', encoder = true }: KeptWeights) {
+  return weightBytes<Module>(
+    matched[part],
+    weights,
+    part === 'vae' && !encoder ? (path) => ofEncoder.test(path) : undefined,
+  );
+}
+
 /** @throws OutOfMemoryError if the weights cannot fit, before any memory is allocated */
-export function requireMemory(path: string, matched: MatchedNetworks, device: Device): void {
-  const needed = partNames.reduce((sum, part) => sum + matched[part].bytes, 0);
+export function requireMemory(path: string, matched: MatchedNetworks, device: Device, kept: KeptWeights): void {
+  const needed = partNames.reduce((sum, part) => sum + memoryOf(matched, part, kept), 0);
   const available = deviceMemory(device) - device.memory().live;
   if (needed > available)
     throw new OutOfMemoryError(
-      `${path}: its weights take ${megabytes(needed)} in f32; ${device.name} has ${megabytes(Math.max(0, available))}`,
+      `${path}: its weights take ${megabytes(needed)}; ${device.name} has ${megabytes(Math.max(0, available))}`,
     );
 }
 
@@ -131,20 +150,23 @@ export function requireMemory(path: string, matched: MatchedNetworks, device: De
 export async function fillNetworks(
   matched: MatchedNetworks,
   device: Device,
+  { weights, encoder = true }: KeptWeights = {},
   onProgress?: (part: PartName, bytes: number) => void,
 ): Promise<Networks> {
   const done: { dispose(): void }[] = [];
   const fill = async <Network extends Module>(part: PartName, outline: Matched<Network>): Promise<Network> => {
-    const filled = await fillWeights(outline, device, (bytes) => onProgress?.(part, bytes));
+    const filled = await fillWeights(outline, device, { weights, onRead: (bytes) => onProgress?.(part, bytes) });
     done.push(filled);
     return filled.eval();
   };
   try {
-    return {
-      text_encoder: await fill('text_encoder', matched.text_encoder),
-      unet: await fill('unet', matched.unet),
-      vae: await fill('vae', matched.vae),
-    };
+    const text_encoder = await fill('text_encoder', matched.text_encoder);
+    const unet = await fill('unet', matched.unet);
+    const { vae } = matched;
+    if (encoder) return { text_encoder, unet, vae: await fill('vae', vae) };
+    vae.network.dropEncoder();
+    const slots = new Map([...vae.slots].filter(([, { path }]) => !ofEncoder.test(path)));
+    return { text_encoder, unet, vae: await fill('vae', { ...vae, slots }) };
   } catch (error) {
     for (const network of done) network.dispose();
     throw error;

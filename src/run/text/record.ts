@@ -19,6 +19,8 @@ export interface PictureRecord {
   /** The folder or file, and a fingerprint of its weights. */
   model: RecordedFile;
   prediction: Prediction;
+  /** Present where weights were rounded to 16 bits. */
+  weights?: 'f16' | 'bf16';
   lora?: (RecordedFile & { factor: number })[];
   prompts: readonly string[];
   /** Present with a guidance above 1. */

@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
-import { FileError } from '../../errors.ts';
+import { FileError, ValueError } from '../../errors.ts';
 import type { ArrayFile } from '../../io/array.ts';
 import { writeFileAtomic } from '../../io/atomic.ts';
 import { exists, makeFolder } from '../../io/file.ts';
@@ -33,7 +33,8 @@ const modelKind = instanceOf(TextToImage, 'a TextToImage');
 /**
  * Writes a model into a folder, which must be empty or new: configurations, weights, tokenizer, and a scheduler's configuration,
  * which diffusers asks for and our samplers do not use.
- * @throws FileError for a folder that holds something, and for one that cannot be written
+ * @throws FileError for a folder that holds something, and for one that cannot be written; ValueError for a model that was loaded
+ * without its encoder
  * @example
  * const model = await loadTextToImage('instaflow');
  * await saveTextToImage('copy', model, { dtype: 'f32' });
@@ -47,6 +48,10 @@ export async function saveTextToImage(
   checkArgument('saveTextToImage', 'folder', folder, kinds.path);
   checkArgument('saveTextToImage', 'model', model, modelKind);
   const { dtype = 'f16', shardBytes = 2e9 } = checkOptions('saveTextToImage', options, saveOptions);
+  if (!model.vae.encoder)
+    throw new ValueError(
+      '[saveTextToImage] expected a whole model, got one without its encoder: load it with encoder: true',
+    );
   if ((await exists(folder)) && (await readdir(folder)).length > 0)
     throw new FileError(folder, 'is not empty; give the name of a new folder');
   const { unet, vae, textEncoder, tokenizer } = model;

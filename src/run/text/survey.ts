@@ -1,5 +1,5 @@
 // What the files of a text-to-image model hold, found without memory for their weights.
-import { checkArgument, checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
+import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import { isFolder } from '../../io/file.ts';
 import type { WeightEntry } from '../../io/weights.ts';
 import type { AutoencoderKLOptions } from '../../nn/diffusers/autoencoder_kl.ts';
@@ -7,7 +7,8 @@ import type { CLIPTextOptions } from '../../nn/diffusers/clip_text.ts';
 import type { UNet2DConditionOptions } from '../../nn/diffusers/unet2d_condition.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { type PartName, partNames, readModelIndex, variantKind } from './folder.ts';
-import { type Configurations, type MatchedNetworks, matchNetworks } from './networks.ts';
+import { type WeightChoice, weightChoices } from './match.ts';
+import { type Configurations, type KeptWeights, type MatchedNetworks, matchNetworks, memoryOf } from './networks.ts';
 
 /** The options of the three networks. */
 export interface NetworkOptions {
@@ -25,6 +26,8 @@ export interface TextToImagePart {
   dtypes: string[];
   /** Bytes of its tensors in the files. */
   bytes: number;
+  /** Bytes of its weights in memory, as they are asked to be kept. */
+  memory: number;
   /** Files that hold them. */
   files: string[];
 }
@@ -38,7 +41,7 @@ export interface TextToImageSummary {
   parameters: number;
   /** Bytes of all tensors in the files. */
   bytes: number;
-  /** Bytes of all weights in memory, in f32. */
+  /** Bytes of all weights in memory. */
   memory: number;
   /** Pixels for each number of a latent, in both directions. */
   factor: number;
@@ -50,12 +53,18 @@ export interface InspectTextToImageOptions {
   variant?: string;
   /** Configurations of the networks of a single file, as in config.json; default: those of Stable Diffusion 1. */
   configurations?: Configurations;
+  /** How weights are kept, for the bytes in memory, as `loadTextToImage` takes it; default 'f32'. */
+  weights?: WeightChoice;
+  /** Whether the autoencoder's encoder counts; default true. */
+  encoder?: boolean;
 }
 
 /** The kinds of its options, for functions that share them. */
 export const inspectOptions: OptionKinds<InspectTextToImageOptions> = {
   variant: variantKind,
   configurations: kinds.object,
+  weights: oneOf(weightChoices),
+  encoder: kinds.boolean,
 };
 
 /**
@@ -73,13 +82,18 @@ export async function inspectTextToImage(
   options: InspectTextToImageOptions = {},
 ): Promise<TextToImageSummary> {
   checkArgument('inspectTextToImage', 'path', path, kinds.path);
-  return summaryOf(path, await matchNetworks(path, checkOptions('inspectTextToImage', options, inspectOptions)));
+  const { variant, configurations, ...kept } = checkOptions('inspectTextToImage', options, inspectOptions);
+  return summaryOf(path, await matchNetworks(path, { variant, configurations }), kept);
 }
 
 const bytesOfNumber: Record<string, number> = { f16: 2, bf16: 2, f32: 4, f64: 8 };
 
 /** The summary of networks that have been matched with their files. */
-export async function summaryOf(path: string, matched: MatchedNetworks): Promise<TextToImageSummary> {
+export async function summaryOf(
+  path: string,
+  matched: MatchedNetworks,
+  kept: KeptWeights,
+): Promise<TextToImageSummary> {
   const parts = partNames.map((name): TextToImagePart => {
     const { weights, slots } = matched[name];
     const entries = Array.from(slots.keys(), (key) => weights.tensors.get(key) as WeightEntry);
@@ -89,6 +103,7 @@ export async function summaryOf(path: string, matched: MatchedNetworks): Promise
       parameters: entries.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
       dtypes: [...new Set(entries.map(({ dtype }) => dtype))].sort(),
       bytes: entries.reduce((sum, { shape, dtype }) => sum + sizeOf(shape) * bytesOfNumber[dtype], 0),
+      memory: memoryOf(matched, name, kept),
       files: [...new Set(entries.map((entry) => entry.path))].sort(),
     };
   });
@@ -102,7 +117,7 @@ export async function summaryOf(path: string, matched: MatchedNetworks): Promise
     parts,
     parameters: total(({ parameters }) => parameters),
     bytes: total(({ bytes }) => bytes),
-    memory: partNames.reduce((sum, name) => sum + matched[name].bytes, 0),
+    memory: total(({ memory }) => memory),
     factor: vae.network.factor,
     networks: { unet: unet.network.options, vae: vae.network.options, text_encoder: text_encoder.network.options },
   };

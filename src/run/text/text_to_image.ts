@@ -11,8 +11,10 @@ import { sample } from '../../flow/sample.ts';
 import { replayable, type Velocity } from '../../flow/velocity.ts';
 import { div, mul, sub } from '../../kernels/elementwise.ts';
 import { concat } from '../../kernels/movement.ts';
+import type { Module } from '../../nn/module.ts';
 import { tensor } from '../../tensor/create.ts';
-import { keep, scope } from '../../tensor/scope.ts';
+import { keep, openScope, scope } from '../../tensor/scope.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import { type Tensor, tensorKind } from '../../tensor/tensor.ts';
 import { type PicturePlan, planOf, type TextToImageOptions } from './generate_options.ts';
 import { mergeLora } from './lora.ts';
@@ -52,6 +54,12 @@ export interface Pictures {
   /** Seconds of each part. */
   seconds: { text: number; network: number; decoding: number };
 }
+
+/** Adds the seconds of some work to those of a part. */
+type Timed = <T>(part: keyof Pictures['seconds'], work: () => T | Promise<T>) => Promise<T>;
+
+/** Larger networks are not recorded: their evaluations take seconds, and a recording holds memory for each of its sizes. */
+const MOST_RECORDED = 5e7;
 
 const MODEL = 'TextToImage';
 const betas = stableDiffusionBetas();
@@ -118,7 +126,10 @@ export class TextToImage {
     const checked = checkOptions(`${MODEL}.velocity`, conditions, conditionOptions, ['condition']);
     const { condition, unconditional, guidance = 0 } = checked;
     const velocity = guided(this.conditioned(), { condition, unconditional, scale: guidance });
-    return this.unet.training ? velocity : replayable(velocity);
+    let numbers = 0;
+    for (const [, { size }] of this.unet.namedTensors()) numbers += size;
+    const recorded = this.device.kind === 'cuda' || numbers < MOST_RECORDED;
+    return this.unet.training || !recorded ? velocity : replayable(velocity);
   }
 
   /** v(x, t, text). */
@@ -140,80 +151,111 @@ export class TextToImage {
   }
 
   /**
-   * Makes pictures of texts.
+   * Makes pictures of texts: first the states of all texts, then all latents, then all pictures.
    * @throws ArgumentError, ValueError for options that do not fit together; NonFiniteError for latents that are not finite;
    * the signal's reason when aborted
    */
   async generate(options: TextToImageOptions): Promise<Pictures> {
     const plan = planOf(options, this);
-    const { count, height, width, latentShape } = plan;
-    const [latentHeight, latentWidth, channels] = latentShape;
     const seconds = { text: 0, network: 0, decoding: 0 };
-    const timed = async <T>(part: keyof typeof seconds, work: () => T | Promise<T>): Promise<T> => {
+    const timed: Timed = async (part, work) => {
       const start = performance.now();
       const result = await work();
       seconds[part] += (performance.now() - start) / 1000;
       return result;
     };
-    const images = new Uint8Array(count * height * width * this.vae.options.channels);
-    const latents = new Float32Array(count * latentHeight * latentWidth * channels);
-    let evaluations = 0;
-    const noise = plan.noise(this.device);
-    for (let from = 0; from < count; from += plan.batch) {
-      const n = Math.min(plan.batch, count - from);
-      plan.signal?.throwIfAborted();
-      const conditions = await timed('text', () => keep(scope(() => this.conditionsOf(plan, from, n))));
-      plan.onProgress?.({ stage: 'text', first: from, count, done: 1, of: 1 });
+    const { count, height, width, latentShape } = plan;
+    try {
+      const noise = plan.noise(this.device);
+      const states = new Map<string, Tensor>();
       let flowed: { samples: Float32Array; nfe: number };
       try {
-        flowed = await timed('network', () => this.flow(plan, conditions, from, noise(from, n)));
+        await this.addStates(states, plan, timed);
+        if (plan.last) this.free(this.textEncoder);
+        flowed = await this.latentsOf(plan, states, noise, timed);
       } finally {
-        conditions.condition.dispose();
-        conditions.unconditional?.dispose();
+        for (const state of states.values()) state.dispose();
       }
-      evaluations += flowed.nfe * n;
-      latents.set(flowed.samples, (from * latents.length) / count);
-      for (let i = 0; i < n; i++) {
-        plan.signal?.throwIfAborted();
-        const decoding = { stage: 'decoding', first: from + i, count, of: 1 } as const;
-        plan.onProgress?.({ ...decoding, done: 0 });
-        const size = flowed.samples.length / n;
-        const own = flowed.samples.slice(i * size, (i + 1) * size);
-        const pixels = await timed('decoding', () => this.pixelsOf(own, latentShape, plan.tile));
-        images.set(toBytes(pixels), ((from + i) * images.length) / count);
-        plan.onProgress?.({ ...decoding, done: 1 });
-      }
+      if (plan.last) this.free(this.unet);
+      const images = await this.imagesOf(plan, flowed.samples, timed);
+      return {
+        images,
+        shape: [count, height, width, this.vae.options.channels],
+        latents: channelsFirst(flowed.samples, [count, ...latentShape]),
+        notes: plan.notes,
+        nfe: flowed.nfe,
+        seconds,
+      };
+    } finally {
+      if (plan.last) this.dispose();
     }
-    return {
-      images,
-      shape: [count, height, width, this.vae.options.channels],
-      latents: channelsFirst(latents, [count, latentHeight, latentWidth, channels]),
-      notes: plan.notes,
-      nfe: evaluations / count,
-      seconds,
-    };
   }
 
-  /** The states of the texts of pictures from, from + 1, ... */
-  private conditionsOf(
-    { prompts, negatives, guidance, perPrompt }: PicturePlan,
-    from: number,
-    n: number,
-  ): TextConditions {
-    const numbers = Array.from({ length: n }, (_, i) => Math.floor((from + i) / perPrompt));
-    const statesOf = (texts: readonly string[]) => {
-      const different = [...new Set(numbers.map((number) => texts[number]))];
-      const states = different.map((text) => this.encodePrompts([text]));
-      return concat(
-        numbers.map((number) => states[different.indexOf(texts[number])]),
-        0,
-      );
-    };
-    return {
-      condition: statesOf(prompts),
-      unconditional: guidance > 1 ? statesOf(negatives) : undefined,
-      guidance,
-    };
+  /** Adds the states of each text of a plan, [1, 77, width]. */
+  private async addStates(
+    states: Map<string, Tensor>,
+    { prompts, negatives, guidance, ...plan }: PicturePlan,
+    timed: Timed,
+  ): Promise<void> {
+    for (const text of guidance > 1 ? [...prompts, ...negatives] : prompts) {
+      plan.signal?.throwIfAborted();
+      if (!states.has(text)) states.set(text, await timed('text', () => keep(this.encodePrompts([text]))));
+    }
+    plan.onProgress?.({ stage: 'text', first: 0, count: plan.count, done: 1, of: 1 });
+  }
+
+  /** The latents of all pictures, [count, h, w, C]. */
+  private async latentsOf(
+    plan: PicturePlan,
+    states: ReadonlyMap<string, Tensor>,
+    noise: (from: number, n: number) => Float32Array,
+    timed: Timed,
+  ) {
+    const { count, batch, guidance, perPrompt, prompts, negatives, latentShape } = plan;
+    const samples = new Float32Array(count * sizeOf(latentShape));
+    let evaluations = 0;
+    for (let from = 0; from < count; from += batch) {
+      const n = Math.min(batch, count - from);
+      plan.signal?.throwIfAborted();
+      const rows = (texts: readonly string[]) =>
+        concat(
+          Array.from({ length: n }, (_, i) => states.get(texts[Math.floor((from + i) / perPrompt)]) as Tensor),
+          0,
+        );
+      using conditions = openScope();
+      const texts = conditions.run(() => ({
+        condition: rows(prompts),
+        unconditional: guidance > 1 ? rows(negatives) : undefined,
+        guidance,
+      }));
+      const { samples: own, nfe } = await timed('network', () => this.flow(plan, texts, from, noise(from, n)));
+      samples.set(own, from * sizeOf(latentShape));
+      evaluations += nfe * n;
+    }
+    return { samples, nfe: evaluations / count };
+  }
+
+  /** The bytes of all pictures. */
+  private async imagesOf(plan: PicturePlan, latents: Float32Array, timed: Timed): Promise<Uint8Array> {
+    const { count, height, width, latentShape, tile, signal, onProgress } = plan;
+    const size = height * width * this.vae.options.channels;
+    const images = new Uint8Array(count * size);
+    for (let i = 0; i < count; i++) {
+      signal?.throwIfAborted();
+      const decoding = { stage: 'decoding', first: i, count, of: 1 } as const;
+      onProgress?.({ ...decoding, done: 0 });
+      const own = latents.slice(i * sizeOf(latentShape), (i + 1) * sizeOf(latentShape));
+      const pixels = await timed('decoding', () => this.pixelsOf(own, latentShape, tile));
+      images.set(toBytes(pixels), i * size);
+      onProgress?.({ ...decoding, done: 1 });
+    }
+    return images;
+  }
+
+  /** Frees a network, and returns its memory to the system. */
+  private free(network: Module): void {
+    network.dispose();
+    this.device.trim();
   }
 
   /** The latents at the end of the flow from these starts, [n, h, w, C] as numbers. */
@@ -256,9 +298,10 @@ export class TextToImage {
     return mergeLora(path, { lora_unet: this.unet, lora_te: this.textEncoder }, factor);
   }
 
-  /** Frees the networks. */
+  /** Frees the networks, and returns their memory to the system. */
   dispose(): void {
     for (const network of [this.textEncoder, this.unet, this.vae]) network.dispose();
+    this.device.trim();
   }
 
   /** For `using model = ...`. */

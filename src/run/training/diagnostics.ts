@@ -40,6 +40,8 @@ export interface Coupling {
   z1: Float32Array;
   /** The captions of the paths; default: those of the classes in turn. */
   texts?: readonly string[];
+  /** For a flow of latents: the states of the texts of the paths, f32 [N, L, width]. */
+  states?: Float32Array;
 }
 
 /** How many samples are probed: at most as many as a part of a training batch. */
@@ -74,8 +76,8 @@ export function flowDiagnostics(
   const { reflow_t_schedule: schedule } = config.reflow;
   const { training } = model;
   const samples = coupling.z0.length / sizeOf(image);
-  const { texts } = coupling;
-  using sampled = sampledVelocity(model.eval(), config, { count: samples, texts });
+  const { texts, states } = coupling;
+  using sampled = sampledVelocity(model.eval(), config, { count: samples, texts, states });
   using velocity = withMicroBatches(replayable(sampled), samples);
   try {
     return scope(() =>
@@ -96,7 +98,11 @@ export function flowDiagnostics(
         const [x0, x1] = [coupling.z0, coupling.z1].map((values) =>
           tensor(values.slice(0, (values.length / shape[0]) * half), { shape: [half, ...image], device }),
         );
-        using first = sampledVelocity(model, config, { count: half, texts: texts?.slice(0, half) });
+        using first = sampledVelocity(model, config, {
+          count: half,
+          texts: texts?.slice(0, half),
+          states: states?.slice(0, (states.length / samples) * half),
+        });
         const byTime = Array.from({ length: TIME_BUCKETS }, (_, k) =>
           scope(() => {
             const t = tensor(new Float32Array(half).fill((k + 0.5) / TIME_BUCKETS), { device });

@@ -1,6 +1,6 @@
 // The distances that reflow.reflow_loss selects (official losses.py), except l2, which is part of the loss itself.
 //   pseudo-huber   pseudo-Huber distance of velocities
-//   lpips          LPIPS of the images x0 + v and x1, for distillation from t = 0 to one step
+//   lpips          LPIPS of the images x0 + v and x1, for distillation from t = 0 to one step; latents are decoded first
 //   lpips+l2       sum of LPIPS and the squared difference
 //   lpips-huber    t H(v - (x1 - x0)) + LPIPS(x_t + (1 - t) v, x1) / (1 - t),
 //                  H(e) = (sqrt(||e||^2 + c^2) - c) / d, c = 0.00054 d, d dimensions, at every time: Lee, Lin, Fanti 2024,
@@ -16,6 +16,8 @@ import { reshape } from '../../kernels/movement.ts';
 import { mean } from '../../kernels/reduce.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Config } from '../config/types.ts';
+import { openDecoder } from '../latents/decoder.ts';
+import { hasLatents } from '../latents/network.ts';
 import { weightsFile } from '../machine/user_files.ts';
 
 /** Lower bound of the 1 - t that lpips-huber divides by, as in its published code. */
@@ -45,13 +47,20 @@ export async function openDistance(
         `${loss === 'lpips-huber' ? 'cannot have' : 'needs'} reflow.reflow_t_schedule ` +
         `${loss === 'lpips-huber' ? 't1, which ends at noise' : 't0'}; ${remedy}`,
     );
-  if (config.data.num_channels !== 3)
+  const latent = hasLatents(config);
+  if (!latent && config.data.num_channels !== 3)
     throw new ConfigError(
       `reflow.reflow_loss ${loss} expects images of 3 channels, got ${config.data.num_channels}; ${remedy}`,
     );
   const lpips = await openLpips(vgg16, remedy, options);
+  const decoder = latent
+    ? await openDecoder(config, options.device).catch((error) => {
+        lpips[Symbol.dispose]();
+        throw error;
+      })
+    : undefined;
   const { centered } = config.data;
-  const image = (x: Tensor) => (centered ? x : sub(mul(x, 2), 1));
+  const image = (x: Tensor) => decoder?.decode(x) ?? (centered ? x : sub(mul(x, 2), 1));
   const perceptual: Perceptual = (a, b) => lpips.forward(image(a), image(b));
   const measure = loss === 'lpips-huber' ? lpipsHuber(perceptual) : oneStep(perceptual, loss === 'lpips+l2');
   // As in the official code, a distance of images is halved without reduce_mean, although it is not a sum over
@@ -59,7 +68,10 @@ export async function openDistance(
   const scale = config.training.reduce_mean ? 1 : 0.5;
   return {
     distance: (v, x0, x1, t) => mul(measure(v, x0, x1, t), scale),
-    [Symbol.dispose]: () => lpips[Symbol.dispose](),
+    [Symbol.dispose]() {
+      lpips[Symbol.dispose]();
+      decoder?.[Symbol.dispose]();
+    },
   };
 }
 

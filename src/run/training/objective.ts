@@ -211,8 +211,9 @@ export function teacherEnds(teacher: FlowNetwork, z0: Tensor, { reflow }: Config
   return noGrad(() => solve(velocity, z0, { solver: 'euler', steps: reflow.online_steps })).x;
 }
 
-function reflowLoss(
-  { config, distance }: ReflowOptions,
+/** The loss of a velocity on pairs. */
+export function reflowLoss(
+  { config, distance }: Pick<ReflowOptions, 'config' | 'distance'>,
   velocity: Velocity,
   draw: Draw,
   x0: Tensor,

@@ -22,10 +22,13 @@ import { requirePaths } from '../config/index.ts';
 import { requireConfig } from '../config/require.ts';
 import { imageShape, pairShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
+import { fillLatents, hasLatents, isLatent } from '../latents/network.ts';
+import { TextStates } from '../latents/text_states.ts';
 import { DeviceBatch } from './batch.ts';
 import { type Coupling, flowDiagnostics, probeCount, probeNoise } from './diagnostics.ts';
 import { openDistance } from './distance.ts';
 import { EVALUATED_BATCHES, type Evaluation } from './evaluation.ts';
+import { latentObjective } from './latent_objective.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult, trainOptionKinds } from './session.ts';
 
@@ -58,22 +61,29 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
   const shape = pairShape(config);
   const pairs = offline ? await PairSet.open(reflow.data_root, shape, onNotice) : undefined;
   let real: PairSet | undefined;
+  let texts: TextStates | undefined;
   let teacher: FlowNetwork | undefined;
   try {
     if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
+    if (pairs && hasLatents(config)) texts = await TextStates.ofPairs(pairs, config);
     if (pairs && reflow.real_data_ratio > 0) real = await openReal(config, shape, onNotice);
     return await runTask(identity, config, checked, async (model) => {
-      const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
-      const weights = reflow.student === 'ema' ? flow.ema : flow.model;
-      requireFinite(flow.path, { weights });
-      model.loadStateDict(weights, flow.path, { partial });
+      if (isLatent(model) && (model.lora || reflow.last_flow_ckpt === '')) await fillLatents(model, config, device);
+      if (!hasLatents(config) || reflow.last_flow_ckpt !== '') {
+        const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
+        const weights = reflow.student === 'ema' ? flow.ema : flow.model;
+        requireFinite(flow.path, { weights });
+        model.loadStateDict(weights, flow.path, { partial });
+      }
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
       const common = { model, config, device, distance: measure.distance };
       const objective = pairs
-        ? pairObjective({ pairs, real }, common)
+        ? isLatent(model)
+          ? latentObjective(pairs, texts as TextStates, { ...common, model })
+          : pairObjective({ pairs, real }, common)
         : onlineObjective(teacher as FlowNetwork, common);
       const coupling = pairs
-        ? await storedCoupling(pairs, config)
+        ? await storedCoupling(pairs, config, texts)
         : onlineCoupling(teacher as FlowNetwork, config, device);
       return {
         objective,
@@ -87,6 +97,7 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
   } finally {
     teacher?.dispose();
     await pairs?.close();
+    await texts?.close();
     await real?.close();
   }
 }
@@ -115,12 +126,13 @@ async function openReal(
 }
 
 /** Pairs spread evenly over the store, the same in every run. */
-async function storedCoupling(pairs: PairSet, config: Config): Promise<Coupling> {
+async function storedCoupling(pairs: PairSet, config: Config, texts?: TextStates): Promise<Coupling> {
   const count = Math.min(probeCount(config), pairs.count);
   const { z0, z1, column } = await pairs.load(
     Int32Array.from({ length: count }, (_, i) => Math.floor((i * pairs.count) / count)),
   );
   const { table } = pairs.condition ?? {};
+  if (texts && column) return { z0, z1, states: await texts.load(column) };
   return { z0, z1, ...(table && column && { texts: Array.from(column, (place) => table[place]) }) };
 }
 

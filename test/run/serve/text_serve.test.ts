@@ -209,7 +209,10 @@ describe('refused requests', () => {
     [{ prompt: 'x', size: 100 }, /expected a size of multiples of 8, got 100 x 100/],
     [{ prompt: 'x', size: 4096 }, /size/],
     [{ prompt: 'x', size: [64] }, /size/],
-    [{ prompt: 'x', size: 2048, guidance: 2 }, /takes .* next to the weights, which is more than there is/],
+    [
+      { prompt: 'x', size: 2048, guidance: 2 },
+      /a picture of 2048 x 2048 and the weights take .*, which is more than there is/,
+    ],
     [{ prompt: 'x', guidance: -1 }, /guidance/],
     [{ prompt: 'x', guidance: 1e9 }, /guidance/],
     [{ prompt: 'x', seed: -1 }, /seed/],

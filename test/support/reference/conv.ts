@@ -1,7 +1,7 @@
 // Reference of convolution (cross-correlation, as in every framework) on [N, H, W, C] with weights [Cout, kh, kw, Cin]:
 //   y[n, i, j, o] = scale (sum_{p, q, c} x[n, s i + d p - pad, s j + d q - pad, c] w[o, p, q, c]
 //                          + bias[o] + add[n, o] + residual[n, i, j, o])
-// With groups, c runs over the channels of o's group, and w is [Cout, kh, kw, C / groups].
+// With `upsample` u, x[n, r, s] stands for x[n, floor(r / u), floor(s / u)]. With groups, c runs over the channels of o's group, and w is [Cout, kh, kw, C / groups].
 import { type Array64, array64, generate } from './array.ts';
 
 export interface ConvOptions {
@@ -9,7 +9,8 @@ export interface ConvOptions {
   add?: Array64;
   residual?: Array64;
   stride?: number | readonly [number, number];
-  padding?: number | readonly [number, number];
+  padding?: number | readonly [number, number] | readonly [top: number, bottom: number, left: number, right: number];
+  upsample?: number;
   scale?: number;
   dilation?: number | readonly [number, number];
   groups?: number;
@@ -18,15 +19,22 @@ export interface ConvOptions {
 const pair = (value: number | readonly [number, number]): readonly [number, number] =>
   typeof value === 'number' ? [value, value] : value;
 
+function edges(padding: NonNullable<ConvOptions['padding']>): readonly number[] {
+  if (typeof padding !== 'number' && padding.length === 4) return padding;
+  const [vertical, horizontal] = pair(padding as number | readonly [number, number]);
+  return [vertical, vertical, horizontal, horizontal];
+}
+
 export function conv2d(x: Array64, weight: Array64, options: ConvOptions = {}): Array64 {
-  const { bias, add, residual, scale = 1, groups = 1 } = options;
+  const { bias, add, residual, scale = 1, groups = 1, upsample = 1, padding = 0 } = options;
   const [strideH, strideW] = pair(options.stride ?? 1);
-  const [padH, padW] = pair(options.padding ?? 0);
+  const [padH, bottom, padW, right] = edges(padding);
   const [dilationH, dilationW] = pair(options.dilation ?? 1);
-  const [batch, height, width, channels] = x.shape;
+  const [batch, rowsOfX, columnsOfX, channels] = x.shape;
+  const [height, width] = [upsample * rowsOfX, upsample * columnsOfX];
   const [outputs, kernelH, kernelW] = weight.shape;
-  const rows = Math.floor((height + 2 * padH - dilationH * (kernelH - 1) - 1) / strideH) + 1;
-  const columns = Math.floor((width + 2 * padW - dilationW * (kernelW - 1) - 1) / strideW) + 1;
+  const rows = Math.floor((height + padH + bottom - dilationH * (kernelH - 1) - 1) / strideH) + 1;
+  const columns = Math.floor((width + padW + right - dilationW * (kernelW - 1) - 1) / strideW) + 1;
   const [inGroup, outGroup] = [channels / groups, outputs / groups];
   const y = array64([batch, rows, columns, outputs]);
   let position = 0;
@@ -40,7 +48,8 @@ export function conv2d(x: Array64, weight: Array64, options: ConvOptions = {}): 
               const row = i * strideH + p * dilationH - padH;
               const column = j * strideW + q * dilationW - padW;
               if (row < 0 || row >= height || column < 0 || column >= width) continue;
-              const pixel = ((n * height + row) * width + column) * channels + Math.floor(o / outGroup) * inGroup;
+              const at = (n * rowsOfX + Math.floor(row / upsample)) * columnsOfX + Math.floor(column / upsample);
+              const pixel = at * channels + Math.floor(o / outGroup) * inGroup;
               const tap = ((o * kernelH + p) * kernelW + q) * inGroup;
               for (let c = 0; c < inGroup; c++) total += x.data[pixel + c] * weight.data[tap + c];
             }
@@ -53,7 +62,8 @@ export function conv2d(x: Array64, weight: Array64, options: ConvOptions = {}): 
   return y;
 }
 
-export interface ConvTransposeOptions extends Pick<ConvOptions, 'bias' | 'stride' | 'padding' | 'dilation' | 'groups'> {
+export interface ConvTransposeOptions extends Pick<ConvOptions, 'bias' | 'stride' | 'dilation' | 'groups'> {
+  padding?: number | readonly [number, number];
   outputPadding?: number | readonly [number, number];
 }
 

@@ -12,6 +12,7 @@ export const dataSets = {
   FOLDER: { encoded: true },
   MNIST: { encoded: false },
   DIGITS: { encoded: false },
+  PROMPTS: { encoded: false },
 } as const;
 /** The names of the classes of data sets with labels, in their order. */
 export const classNames: { readonly [Name in keyof typeof dataSets]?: readonly string[] } = {
@@ -28,11 +29,11 @@ export const dataTable = table(
   {
     dataset: fixed(
       z.enum(Object.keys(dataSets) as DataSetName[]),
-      'The data set. DIGITS is in the package, CIFAR10 is downloaded if data.root_path is empty, FOLDER is any folder of images; FOLDER, MNIST and DIGITS are not in the official code.',
+      'The data set. DIGITS is in the package, CIFAR10 is downloaded if data.root_path is empty, FOLDER is any folder of images, PROMPTS a file of texts, for model.name stable_diffusion; FOLDER, MNIST, DIGITS and PROMPTS are not in the official code.',
     ),
     root_path: free(
       z.string(),
-      'Folder of the files of the data set; empty if the set is in the package or is downloaded.',
+      'Folder of the files of the data set, or the file of PROMPTS, UTF-8 with a text in each line; empty if the set is in the package or is downloaded.',
       {
         also: ['report'],
       },

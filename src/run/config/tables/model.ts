@@ -12,13 +12,38 @@ const captioned = {
   met: (name: string) => name === 'unet2d_condition',
 };
 
+const latent = {
+  key: 'model.name',
+  words: 'stable_diffusion',
+  met: (name: string) => name === 'stable_diffusion',
+};
+
 export const modelTable = table(
   'The network: a DDPM++ or NCSN++ of Score SDE (Song et al., 2021), or one that takes a text.',
   [...training, 'eval', 'sample', 'serve', 'inspect', 'convert'],
   {
     name: network(
-      z.enum(['ncsnpp', 'unet2d_condition']),
-      'The architecture. ncsnpp covers DDPM++ and NCSN++; unet2d_condition is the network of Stable Diffusion with a text network, for images with captions, and is not in the official code.',
+      z.enum(['ncsnpp', 'unet2d_condition', 'stable_diffusion']),
+      'The architecture. ncsnpp covers DDPM++ and NCSN++. Two are not in the official code: unet2d_condition is the network of Stable Diffusion with a text network, for images with captions; stable_diffusion is the one in model.folder, for latents.',
+    ),
+    folder: free(
+      z.string(),
+      'Folder of diffusers, or single file, of Stable Diffusion 1 or 2 or InstaFlow: the network to start from, the text network and the autoencoder.',
+      { ours: true, needs: latent },
+    ),
+    tokenizer: free(z.string(), 'Folder of the tokenizer. If empty, the one in model.folder; a single file has none.', {
+      ours: true,
+      needs: latent,
+    }),
+    prediction: fixed(
+      z.enum(['velocity', 'noise']),
+      'What the network in model.folder predicts when it makes pairs: the velocity, as InstaFlow does, or the noise, as Stable Diffusion does. A student learns the velocity.',
+      { ours: true, needs: latent },
+    ),
+    lora_rank: network(
+      whole(0, 1024),
+      'Rank of low-rank changes (LoRA) of the linear layers in transformer blocks, which are trained in place of the weights; 0 trains the weights.',
+      { ours: true, source: 'LoRA: Hu et al., 2021', needs: latent },
     ),
     heads: network(whole(1, 1024), 'Heads of attention, in the network and in its text network.', {
       ours: true,

@@ -57,8 +57,8 @@ export const samplingTable = table('How noise becomes images.', [...training, 'e
       source: 'classifier-free guidance (Ho, Salimans, 2021)',
       needs: {
         key: 'model.name',
-        words: 'unet2d_condition',
-        met: (name: string, own) => own === 1 || name === 'unet2d_condition',
+        words: 'unet2d_condition or stable_diffusion',
+        met: (name: string, own) => own === 1 || name !== 'ncsnpp',
       },
     },
   ),

@@ -82,7 +82,11 @@ export const trainingTable = table(
       {
         ours: true,
         source: 'classifier-free guidance (Ho, Salimans, 2021)',
-        needs: { key: 'model.name', words: 'unet2d_condition', met: (name: string) => name === 'unet2d_condition' },
+        needs: {
+          key: 'model.name',
+          words: 'unet2d_condition or stable_diffusion',
+          met: (name: string) => name !== 'ncsnpp',
+        },
       },
     ),
     data_dir: free(
