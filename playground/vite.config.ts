@@ -2,6 +2,7 @@
 // styles, the program and the worker, with the kernels in it, are inside the page.
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { defineConfig, type Plugin } from 'vite';
 
@@ -65,9 +66,16 @@ function oneFile(): Plugin {
             : html.replace('</head>', () => `${text}</head>`);
         delete bundle[name];
       }
+      html = html.replace('</body>', () => `${digitWeights()}</body>`);
       page.source = html + licences();
     },
   };
+}
+
+/** The weights of the digits, packed by gzip, in base64: data that the browser does not read until the digits are looked at. */
+function digitWeights(): string {
+  const bytes = gzipSync(readFileSync(`${root}digits/weights.safetensors`), { level: 9 });
+  return `<script type="application/octet-stream" id="digit-weights">${bytes.toString('base64')}</script>`;
 }
 
 /** A program inside a page may not contain the tag that ends it. */

@@ -1,8 +1,10 @@
 // A plugin of TypeDoc. Constants that can be called, such as `export const exp = unary(expOp)`, are documented as functions;
 // names of the engine are in the categories of docs/features.md; modules have the names that programs import, and what
-// their files say first; and a page of docs/ is named by its heading.
-import { readFileSync } from 'node:fs';
-import { Comment, CommentTag, Context, Converter, ReflectionKind } from 'typedoc';
+// their files say first; and a page of docs/ is named by its heading. The built playground is a page of the site, to which the menu links.
+import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Comment, CommentTag, Context, Converter, JSX, ReflectionKind, RendererEvent } from 'typedoc';
 import { groups } from './features_data.js';
 
 /** The category of a function of the engine, by name. */
@@ -18,8 +20,22 @@ const sections = {
   Reference: ['commands', 'config', 'features', 'glossary', 'devices', 'gpu', 'results', 'CHANGELOG'],
 };
 
+const playground = fileURLToPath(new URL('../dist/playground/index.html', import.meta.url));
+
 /** @param {import('typedoc').Application} app */
 export function load(app) {
+  if (existsSync(playground)) {
+    app.renderer.on(RendererEvent.END, ({ outputDirectory }) =>
+      copyFileSync(playground, join(outputDirectory, 'playground.html')),
+    );
+    app.renderer.hooks.on('navigation.begin', (context) =>
+      JSX.createElement(
+        'a',
+        { class: 'playground', href: context.relativeURL('playground.html') },
+        'Open the playground',
+      ),
+    );
+  } else app.logger.info('the site has no playground; `npm run build && npm run build:playground` builds it');
   const { getComment } = Context.prototype;
   Context.prototype.getComment = function (symbol, kind) {
     const comment = getComment.call(this, symbol, kind);

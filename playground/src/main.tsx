@@ -5,15 +5,17 @@ import './styles/theme.css';
 import './styles/layout.css';
 import './styles/parts.css';
 import './styles/screens.css';
+import './styles/digits.css';
 import { begin, refreshField, startWorker } from './engine/client.ts';
 import { decodeSettings, LinkError } from './model/share.ts';
 import * as store from './model/store.ts';
-import { themeVersion } from './view/canvas.tsx';
 import { ProblemControls, Transport, ViewControls } from './view/controls.tsx';
+import { DigitsPage } from './view/digits.tsx';
 import { Clouds } from './view/draw.tsx';
 import { Header, Notice } from './view/header.tsx';
 import { Numbers } from './view/numbers.tsx';
 import { Stage } from './view/stage.tsx';
+import { followSystem } from './view/theme.ts';
 import { Tour, tourStop } from './view/tour.tsx';
 
 function App() {
@@ -24,26 +26,41 @@ function App() {
       </a>
       <Header />
       <Notice />
-      <main class={tourStop.value === undefined ? '' : 'touring'}>
-        <Tour />
-        <div class="left">
-          <Clouds />
-          <ProblemControls />
-        </div>
-        <div class="middle">
-          <Transport />
-          <Stage />
-        </div>
-        <div class="right">
-          <ViewControls />
-          <Numbers />
-        </div>
-      </main>
+      {store.view.value.page === 'digits' ? <DigitsPage /> : <PlanePage />}
       <footer>
-        {store.device.value ? `Computed in this page: WebAssembly, ${store.device.value}.` : 'Opening the engine ...'}{' '}
+        {footnote()}{' '}
+        {crossOriginIsolated
+          ? `This page is isolated, so it uses all of the ${navigator.hardwareConcurrency} cores but one.`
+          : 'This page is not isolated, so it has one thread; the command "rectiflow playground" serves it for all cores but one.'}{' '}
         Rectified Flow: Liu, Gong, Liu, ICLR 2023.
       </footer>
     </>
+  );
+}
+
+function footnote(): string {
+  const device = store.device.value;
+  if (device === undefined) return 'Opening the engine ...';
+  return device === '' ? 'The engine did not open.' : `Computed in this page: WebAssembly, ${device}.`;
+}
+
+function PlanePage() {
+  return (
+    <main class={tourStop.value === undefined ? '' : 'touring'}>
+      <Tour />
+      <div class="left">
+        <Clouds />
+        <ProblemControls />
+      </div>
+      <div class="middle">
+        <Transport />
+        <Stage />
+      </div>
+      <div class="right">
+        <ViewControls />
+        <Numbers />
+      </div>
+    </main>
   );
 }
 
@@ -66,7 +83,7 @@ window.addEventListener('hashchange', () => {
   begin();
 });
 render(<App />, document.getElementById('app') as HTMLElement);
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => themeVersion.value++);
+followSystem();
 startWorker();
 begin();
 /** What the arrows depend on. */

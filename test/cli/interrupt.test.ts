@@ -124,6 +124,8 @@ describe.each(Object.entries(commands).map(([name, command], i) => [name, i, ...
       const code = await ended;
       expect(said()).toContain('stopping within about a second');
       const trains = /^(train|online|chain)/.test(name);
+      // Where nothing is saved, nothing says so.
+      expect(said().includes('then saving')).toBe(trains || name === 'pairs');
       expect(code).toBe(trains ? 0 : 130);
       expect(said()).toMatch(trains ? /run the same command again to resume/ : /^rectiflow: stopped$/m);
       await expectIntact(workdir);

@@ -1,9 +1,13 @@
 // What the page reads from outside: links and pasted points.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { slerp, walkBetween } from '../../playground/src/model/digits.ts';
+import { packNetworks, unpackNetworks } from '../../playground/src/model/packed_weights.ts';
 import { readPoints } from '../../playground/src/model/paste.ts';
 import { defaults, EXTENT, MOST_POINTS, type Settings } from '../../playground/src/model/settings.ts';
 import { decodeSettings, encodeSettings, LINKED_POINTS, LinkError } from '../../playground/src/model/share.ts';
+import { threadsOf } from '../../playground/src/model/threads.ts';
+import { planeSettings } from '../../src/plane/index.ts';
 
 const points = (count: number) => Float32Array.from({ length: 2 * count }, (_, i) => 10 * Math.sin(i));
 const changed: Settings = {
@@ -16,6 +20,61 @@ const changed: Settings = {
   },
   view: { ...defaults.view, velocity: 'kernel', bandwidth: 0.4, steps: 7, arrows: true, tab: 3 },
 };
+
+it('the page begins with the network and the training of PlaneSession and of the command toy', () => {
+  const { from, to, noise: _noise, ...own } = defaults.problem;
+  expect(planeSettings({})).toMatchObject({
+    ...own,
+    from: (from as { preset: string }).preset,
+    to: (to as { preset: string }).preset,
+  });
+});
+
+describe('noises and weights of digits', () => {
+  it('slerp keeps angles and lengths, and ends in its ends', () => {
+    const [a, b] = [Float32Array.of(3, 0, 0, 0), Float32Array.of(0, 5, 0, 0)];
+    expect([...slerp(a, b, 0)]).toEqual([3, 0, 0, 0]);
+    expect(Math.hypot(...slerp(a, b, 0.5))).toBeCloseTo(4, 5);
+    const [x, y] = slerp(a, b, 1 / 3);
+    expect(Math.atan2(y, x)).toBeCloseTo(Math.PI / 6, 5);
+    expect([...slerp(a, a, 0.3)]).toEqual([3, 0, 0, 0]);
+    expect([...slerp(a, new Float32Array(4), 0.5)]).toEqual([1.5, 0, 0, 0]);
+    const walk = walkBetween(a, b, 5);
+    expect([walk.length, walk[0], walk[17]]).toEqual([20, 3, 5]);
+  });
+
+  it('8 bits keep each weight within half a level of its row, and vectors exactly', () => {
+    const networks = [1, 2, 3].map(
+      (k) =>
+        new Map([
+          [
+            'w',
+            { shape: [4, 3, 2], data: Float32Array.from({ length: 24 }, (_, i) => 10 ** (i % 3) * Math.sin(k * i)) },
+          ],
+          ['zero', { shape: [2, 2], data: new Float32Array(4) }],
+          ['b', { shape: [3], data: Float32Array.of(k, 0.1, -k) }],
+        ]),
+    );
+    const packed = packNetworks(networks);
+    const again = unpackNetworks(new Map(Object.entries(packed)), 3);
+    const scale = packed['scale.w'].data;
+    const wide = (network: Map<string, { data: Float32Array }>) => (network.get('w') as { data: Float32Array }).data;
+    for (const [k, network] of again.entries()) {
+      expect(network.get('b')?.data).toEqual(networks[k].get('b')?.data);
+      expect(network.get('zero')?.data).toEqual(new Float32Array(4));
+      wide(network).forEach((value, i) => {
+        const exact = wide(networks[k])[i];
+        expect(Math.abs(value - exact)).toBeLessThanOrEqual(0.5001 * scale[Math.floor(i / 6)]);
+      });
+    }
+  });
+
+  it('the page computes on all cores but one where it is isolated, and on one elsewhere', () => {
+    expect([threadsOf(true, 8), threadsOf(true, 1), threadsOf(true, Number.NaN), threadsOf(false, 8)]).toEqual([
+      7, 1, 1, 1,
+    ]);
+  });
+});
 
 describe('a link', () => {
   it('restores all settings, and points within half of 1/4095 of the plane', () => {

@@ -10,11 +10,13 @@ import { fileURLToPath } from 'node:url';
 import { decode as decodePng } from 'fast-png';
 import { type Browser, chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { defaults, type Settings } from '../../playground/src/model/settings.ts';
-import { encodeSettings } from '../../playground/src/model/share.ts';
+import { defaults } from '../../playground/src/model/settings.ts';
+import { short } from '../../playground/src/model/short.ts';
+import { openDevice } from '../../src/device/open.ts';
 import { decodeSafetensors, readNpz } from '../../src/io/index.ts';
+import { type FlowFigures, PlaneSession, type PlaneSettings } from '../../src/plane/index.ts';
 import { browserPath } from '../support/browser.ts';
-import { builtPage, exported, figureOf, openPage, trained } from '../support/playground.ts';
+import { builtPage, exported, figureOf, linkTo, openPage, quick, trained } from '../support/playground.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-playground-'));
@@ -31,18 +33,9 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** The page's address with these changes of its settings. */
-function linkTo(change: { problem?: Partial<Settings['problem']>; view?: Partial<Settings['view']> }): string {
-  const problem = { ...defaults.problem, ...change.problem };
-  return `${address}#${encodeSettings({ problem, view: { ...defaults.view, ...change.view } })}`;
-}
-
-/** A short training, with a rate and a width that suit it. */
-const quick = { steps: 300, width: 32, rate: 0.01 };
-
 describe('from disk', () => {
   it('draws both clouds, trains, reflows, shows one-step arrows, and exports what it shows', async () => {
-    const { page, messages } = await openPage(browser, linkTo({ problem: quick }));
+    const { page, messages } = await openPage(browser, linkTo(address, { problem: quick }));
     expect(await page.textContent('footer')).toContain('1 thread, 128-bit SIMD, memory not shared');
     await page.selectOption('select[aria-label="Shape of the target"]', 'rings');
     for (const [side, dy] of [
@@ -71,7 +64,7 @@ describe('from disk', () => {
     const [first, second] = [await figureOf(page, 'Straightness', '1'), await figureOf(page, 'Straightness', '2')];
     expect(second).toBeLessThan(first);
     await page.check('text=One-step arrows');
-    expect(await page.textContent('.legend')).toContain('what it misses');
+    expect(await page.textContent('.legend:has(.error)')).toContain('what it misses');
     const plane = (await page.locator('#plane').boundingBox()) as { x: number; y: number; width: number };
     await page.mouse.click(plane.x + 0.5 * plane.width, plane.y + 0.3 * plane.width);
     await page.waitForSelector('.caption:has-text("of the target comes from")');
@@ -96,11 +89,13 @@ describe('from disk', () => {
         ['layers.0.weight', [32, 3]],
         ['layers.0.bias', [32]],
         ['layers.1.weight', [32, 32]],
+        ['layers.1.bias', [32]],
       ],
       ...[
-        ['layers.1.bias', [32]],
-        ['layers.2.weight', [2, 32]],
-        ['layers.2.bias', [2]],
+        ['layers.2.weight', [32, 32]],
+        ['layers.2.bias', [32]],
+        ['layers.3.weight', [2, 32]],
+        ['layers.3.bias', [2]],
       ],
     ]);
     expect(Number(metadata.unit)).toBeGreaterThan(1);
@@ -120,7 +115,7 @@ describe('from disk', () => {
   it('the program that it exports computes the numbers of the page', async () => {
     const { page } = await openPage(
       browser,
-      linkTo({ problem: { ...quick, steps: 100, to: { preset: 'two_moons' } } }),
+      linkTo(address, { problem: { ...quick, steps: 100, to: { preset: 'two_moons' } } }),
     );
     await page.click('button.main');
     await page.waitForSelector('[data-measure="Straightness 1"]');
@@ -181,7 +176,7 @@ describe('from disk', () => {
     const points = Float32Array.from({ length: 120 }, (_, i) => 8 * Math.cos(i * i));
     const { page } = await openPage(
       browser,
-      linkTo({
+      linkTo(address, {
         problem: { from: { points }, to: { preset: 's_curve' }, seed: 3 },
         view: { velocity: 'kernel', bandwidth: 0.7, steps: 20 },
       }),
@@ -200,7 +195,7 @@ describe('from disk', () => {
   }, 60_000);
 
   it('is worked by the keyboard alone', async () => {
-    const { page, messages } = await openPage(browser, linkTo({ problem: { ...quick, steps: 100 } }));
+    const { page, messages } = await openPage(browser, linkTo(address, { problem: { ...quick, steps: 100 } }));
     const press = (...keys: string[]) =>
       keys.reduce((before, key) => before.then(() => page.keyboard.press(key)), Promise.resolve());
     /** Moves the focus by Tab until this text describes it. */
@@ -235,7 +230,7 @@ describe('from disk', () => {
   it.each(['light', 'dark'] as const)(
     'axe finds no serious fault, %s, with the tour, on a wide and a small screen',
     async (colorScheme) => {
-      const { page } = await openPage(browser, linkTo({ view: { arrows: true } }), { colorScheme });
+      const { page } = await openPage(browser, linkTo(address, { view: { arrows: true } }), { colorScheme });
       await page.addScriptTag({ path: createRequire(import.meta.url).resolve('axe-core/axe.min.js') });
       await page.click('header button:has-text("Tour")');
       for (const width of [1280, 360]) {
@@ -251,7 +246,7 @@ describe('from disk', () => {
   );
 
   it('refuses links, lists and settings that it cannot read, and works on', async () => {
-    const good = linkTo({}).split('#')[1];
+    const good = linkTo(address, {}).split('#')[1];
     const sentences: [string, string][] = [
       [good.slice(0, -20), 'cut or edited'],
       [good.replace('v1.', 'v9.'), 'another version'],
@@ -290,10 +285,46 @@ describe('from disk', () => {
   }, 60_000);
 });
 
+describe('a browser', () => {
+  it('without WebAssembly, without SIMD, or without modules says so', async () => {
+    const page = await browser.newPage();
+    await page.addInitScript('delete globalThis.WebAssembly');
+    await page.goto(address);
+    await page.waitForSelector('.notice:has-text("This browser has no WebAssembly or no workers")');
+    // The page itself still answers.
+    await page.click('button:has-text("Tour")');
+    await page.waitForSelector('.tour');
+    await page.close();
+    const old = await browser.newPage();
+    // The worker's text is in a Blob: this one cannot compile SIMD.
+    await old.addInitScript(`const Whole = Blob;
+      globalThis.Blob = class extends Whole {
+        constructor(parts, options) {
+          super(['WebAssembly.compile = () => Promise.reject(new Error("no SIMD"));', ...parts], options);
+        }
+      };`);
+    await old.goto(address);
+    await old.waitForSelector(
+      '.notice:has-text("this browser cannot compile the kernels; they need SIMD in WebAssembly: no SIMD")',
+    );
+    expect(await old.textContent('footer')).toContain('The engine did not open.');
+    expect(await old.isDisabled('button.main')).toBe(true);
+    const told = await old.evaluate(
+      `(0, eval)(document.querySelector('script[nomodule]').textContent); document.getElementById('app').textContent`,
+    );
+    expect(told).toContain('This browser does not know modules of JavaScript');
+    await old.close();
+  }, 60_000);
+});
+
 describe('the command playground', () => {
   it('serves the page, isolated, to this machine, until Ctrl-C', async () => {
     const child = spawn(process.execPath, ['bin/rectiflow.js', 'playground', '--port', '0'], { cwd: root });
     let text = '';
+    let said = '';
+    child.stderr.on('data', (part) => {
+      said += part;
+    });
     const ended = once(child, 'close');
     try {
       for await (const part of child.stdout) {
@@ -303,13 +334,31 @@ describe('the command playground', () => {
       const [url] = /http:\/\/127\.0\.0\.1:\d+\//.exec(text) as RegExpExecArray;
       const { page, messages } = await openPage(
         browser,
-        `${url}#${linkTo({ problem: { ...quick, steps: 100 } }).split('#')[1]}`,
+        `${url}#${linkTo(address, { problem: { ...quick, steps: 100 } }).split('#')[1]}`,
+        { cores: 3 },
       );
       expect(await page.evaluate('crossOriginIsolated')).toBe(true);
-      expect(await page.textContent('footer')).toMatch(/1 thread, 128-bit SIMD\./);
+      const footer = await page.textContent('footer');
+      expect(footer).toContain('WebAssembly, 2 threads, 128-bit SIMD.');
+      expect(footer).toContain('all of the 3 cores but one');
       await page.click('button.main');
       await page.waitForSelector('[data-measure="Straightness 1"]');
       await trained(page);
+      // The numbers on Node, on one thread.
+      const shown = JSON.parse((await exported(page, 'JSON')).bytes.toString()).numbers;
+      const { from: _from, to: _to, noise: _noise, ...problem } = { ...defaults.problem, ...quick, steps: 100 };
+      const session = new PlaneSession(
+        { ...(problem as Partial<PlaneSettings>), reflow: 0 },
+        { device: await openDevice('wasm', { threads: 1 }) },
+      );
+      await session.run();
+      const { straightness, cost, energy } = session.flows[0].figures as FlowFigures;
+      session.dispose();
+      expect([shown.straightness, shown.cost]).toEqual([straightness, cost]);
+      expect(shown.byStepCount).toEqual(
+        Object.entries(energy).map(([steps, distance]) => ({ steps: Number(steps), distance })),
+      );
+      expect(await figureOf(page, 'Straightness', '1')).toBe(Number(short(straightness)));
       expect(messages).toEqual([]);
       await page.close();
       expect((await fetch(`${url}other`)).status).toBe(404);
@@ -320,7 +369,8 @@ describe('the command playground', () => {
       child.kill('SIGINT');
     }
     expect([0, 130]).toContain((await ended)[0]);
-  }, 60_000);
+    expect(said).toBe('stopping within about a second; interrupt again to stop now\n');
+  }, 240_000);
 
   it('refuses a port that is in use', async () => {
     const { createServer } = await import('node:http');

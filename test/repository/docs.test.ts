@@ -10,6 +10,7 @@ import { chromium } from 'playwright-core';
 import { ReflectionKind } from 'typedoc';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { browserPath } from '../support/browser.ts';
+import { builtPage } from '../support/playground.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const typedoc = join(dirname(createRequire(import.meta.url).resolve('typedoc/package.json')), 'bin/typedoc');
@@ -28,6 +29,7 @@ const readJson = (name: string) => JSON.parse(read(name));
 
 describe('npm run docs', () => {
   beforeAll(() => {
+    builtPage();
     // `npm run check` checks the types.
     const { stdout, stderr, status } = spawnSync(
       process.execPath,
@@ -64,6 +66,19 @@ describe('npm run docs', () => {
           const seen = (await page.evaluate(`(${look})()`)) as { width: number; faint: string[] };
           expect.soft({ name, width: seen.width, faint: seen.faint }).toEqual({ name, width, faint: [] });
         }
+    }
+  }, 60_000);
+
+  it('has the playground as a page, to which every page links', async () => {
+    await using browser = await chromium.launch({
+      executablePath: browserPath(),
+      args: ['--no-sandbox', '--disable-gpu'],
+    });
+    const page = await browser.newPage();
+    for (const name of ['index', 'functions/rectiflow.conv2d']) {
+      await page.goto(pathToFileURL(join(out, `${name}.html`)).href);
+      await page.click('text=Open the playground');
+      expect(await page.title()).toBe('rectiflow playground');
     }
   }, 60_000);
 

@@ -2,6 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Browser, Download, Page } from 'playwright-core';
+import { defaults, type Settings } from '../../playground/src/model/settings.ts';
+import { encodeSettings } from '../../playground/src/model/share.ts';
 import { buildWasm } from './wasm.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -15,25 +17,39 @@ export function builtPage(): string {
   return pathToFileURL(`${root}dist/playground/index.html`).href;
 }
 
+/** The page's address with these changes of its settings. */
+export function linkTo(
+  address: string,
+  change: { problem?: Partial<Settings['problem']>; view?: Partial<Settings['view']> },
+): string {
+  const problem = { ...defaults.problem, ...change.problem };
+  return `${address}#${encodeSettings({ problem, view: { ...defaults.view, ...change.view } })}`;
+}
+
+/** A short training, with a rate and a width that suit it. */
+export const quick = { steps: 300, width: 32, rate: 0.01 };
+
 export interface Opened {
   page: Page;
   /** What the console and the page's errors say. */
   messages: string[];
 }
 
-/** Opens the page and waits for its engine. */
+/** Opens the page and waits for its engine. @param cores what the browser says of the machine; default: what it is */
 export async function openPage(
   browser: Browser,
   address: string,
-  options: Parameters<Browser['newPage']>[0] = {},
+  { cores, ...options }: Parameters<Browser['newPage']>[0] & { cores?: number } = {},
 ): Promise<Opened> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 860 }, acceptDownloads: true, ...options });
+  if (cores !== undefined)
+    await page.addInitScript(`Object.defineProperty(navigator, 'hardwareConcurrency', { get: () => ${cores} })`);
   const messages: string[] = [];
   page.on('console', (message) => messages.push(message.text()));
   page.on('pageerror', (error) => messages.push(error.message));
   await page.goto(address);
   await page.waitForSelector('footer:has-text("WebAssembly")', { timeout: 30_000 });
-  await page.waitForSelector('button.main:enabled, .status:has-text("kernel")', { timeout: 30_000 });
+  await page.waitForSelector('button.main:enabled, .status:has-text("kernel"), [data-digits]', { timeout: 30_000 });
   return { page, messages };
 }
 

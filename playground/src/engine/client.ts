@@ -3,9 +3,11 @@ import workerText from 'virtual:worker';
 import { batch } from '@preact/signals';
 import type { View } from '../model/settings.ts';
 import * as store from '../model/store.ts';
-import { type Answer, type Flow, type Follow, flows, type Request } from './messages.ts';
+import { threadsOf } from '../model/threads.ts';
+import { isOfDigits, loseDigits, takeDigits } from './digit_client.ts';
+import { type Answer, type DigitAnswer, type Flow, type Follow, flows } from './messages.ts';
+import { send, setWorker, theWorker } from './port.ts';
 
-let worker: Worker | undefined;
 /** The request for arrows that is on its way, and whether its answer will be out of date. */
 let fieldAsked: number | undefined;
 let fieldStale = false;
@@ -15,9 +17,11 @@ let asked = 0;
 const latest = new Map<string, number>();
 const weightsAsked = new Map<number, (weights: { bytes: Uint8Array; unit: number }) => void>();
 
-/** How the chosen flow is followed. */
-export function followOf({ velocity, bandwidth, neighbours, steps, solver }: View): Follow {
-  return { velocity, bandwidth, neighbours, steps, solver };
+/** How the chosen flow is followed. Samplers that draw noise draw from the Gaussian, and need it as the source. */
+export function followOf({ velocity, bandwidth, neighbours, steps, solver, interpolant, ...view }: View): Follow {
+  const drawn = view.sampler === 'sde' || view.sampler === 'refresh';
+  const sampler = drawn && !store.gaussian.peek() ? 'solver' : view.sampler;
+  return { velocity, bandwidth, neighbours, steps, solver, interpolant, sampler, fresh: view.fresh };
 }
 
 export function startWorker(): void {
@@ -26,34 +30,36 @@ export function startWorker(): void {
       'This browser has no WebAssembly or no workers, which the playground computes with. A current browser has both.',
       true,
     );
+    store.device.value = '';
     return;
   }
   const url = URL.createObjectURL(new Blob([workerText], { type: 'text/javascript' }));
-  worker = new Worker(url, { name: 'playground' });
+  const worker = new Worker(url, { name: 'playground' });
+  setWorker(worker);
   worker.onmessage = ({ data }: MessageEvent<Answer>) => receive(data);
   worker.onerror = (event) => {
     event.preventDefault();
     lose(event.message || 'the browser ended it');
   };
-  send({ kind: 'open' });
+  send({ kind: 'open', threads: threadsOf(crossOriginIsolated, navigator.hardwareConcurrency) });
 }
 
 function lose(reason: string): void {
-  worker?.terminate();
-  worker = undefined;
+  theWorker()?.terminate();
+  setWorker(undefined);
   batch(() => {
+    loseDigits();
     store.working.value = false;
-    store.say(`The worker that computes was lost (${reason}). Press Reset to start another one.`, true);
+    store.say(`The worker that computes was lost (${reason}). Press Reset to start another one.`, true, {
+      text: 'Reset',
+      run: begin,
+    });
   });
-}
-
-function send(request: Request): void {
-  worker?.postMessage(request);
 }
 
 /** Begins again with the problem of the store. */
 export function begin(): void {
-  if (!worker) startWorker();
+  if (!theWorker()) startWorker();
   run++;
   latest.clear();
   fieldAsked = undefined;
@@ -65,6 +71,7 @@ export function begin(): void {
     store.measures.value = {};
     store.field.value = undefined;
     store.probe.value = undefined;
+    store.compared.value = undefined;
     store.stepsPerSecond.value = 0;
   });
   send({ kind: 'begin', run, problem: store.problem.peek() });
@@ -123,6 +130,14 @@ export function probe(points: Float32Array, backward: boolean): void {
   send({ kind: 'probe', run, ask: number, flow, how: followOf(store.view.peek()), points, backward });
 }
 
+/** Asks how far Euler and natural Euler along each interpolation end from straight Euler. */
+export function compare(): void {
+  const flow = store.flow.peek();
+  if (!flow) return;
+  latest.set('compare', ++asked);
+  send({ kind: 'compare', run, ask: asked, flow, how: followOf(store.view.peek()) });
+}
+
 export function weightsOf(flow: Flow): Promise<{ bytes: Uint8Array; unit: number }> {
   const number = ++asked;
   return new Promise((resolve) => {
@@ -134,10 +149,17 @@ export function weightsOf(flow: Flow): Promise<{ bytes: Uint8Array; unit: number
 function receive(answer: Answer): void {
   if (answer.kind === 'opened') {
     store.device.value = answer.description;
+    store.engine.value++;
+    return;
+  }
+  if (isOfDigits(answer)) {
+    batch(() => takeDigits(answer));
     return;
   }
   if (answer.kind === 'failed') {
     batch(() => {
+      // Without a device, nothing can be computed.
+      if (store.engine.peek() === 0) store.device.value = '';
       store.working.value = false;
       store.say(answer.message, true);
     });
@@ -147,7 +169,7 @@ function receive(answer: Answer): void {
   batch(() => take(answer));
 }
 
-function take(answer: Exclude<Answer, { kind: 'opened' | 'failed' }>): void {
+function take(answer: Exclude<Answer, { kind: 'opened' | 'failed' } | DigitAnswer>): void {
   switch (answer.kind) {
     case 'began':
       store.ready.value = true;
@@ -188,6 +210,9 @@ function take(answer: Exclude<Answer, { kind: 'opened' | 'failed' }>): void {
       fieldAsked = undefined;
       if (answer.arrows.length > 0) store.field.value = { side: answer.side, arrows: answer.arrows };
       if (fieldStale) refreshField();
+      return;
+    case 'compared':
+      if (latest.get('compare') === answer.ask) store.compared.value = { steps: answer.steps, rows: answer.rows };
       return;
     case 'probed': {
       if (latest.get('probe') !== answer.ask) return;

@@ -1,6 +1,7 @@
 // What the page and its worker say to each other. Every answer carries the number of the training that it belongs to, so that the page can
 // leave out what came late.
-import type { Problem, Solver, VelocityKind } from '../model/settings.ts';
+import type { DigitFlow } from '../model/digits.ts';
+import type { Interpolant, Problem, Sampler, Solver, VelocityKind } from '../model/settings.ts';
 
 /** A flow: 1, 2 or 3 times rectified, or distilled. */
 export type Flow = 1 | 2 | 3 | 'distilled';
@@ -13,10 +14,14 @@ export interface Follow {
   neighbours: number;
   steps: number;
   solver: Solver;
+  interpolant: Interpolant;
+  sampler: Sampler;
+  /** The share of noise that 'refresh' and 'sde' replace. */
+  fresh: number;
 }
 
 export type Request =
-  | { kind: 'open' }
+  | { kind: 'open'; threads: number }
   | { kind: 'begin'; run: number; problem: Problem }
   | { kind: 'train'; run: number }
   | { kind: 'step'; run: number }
@@ -26,7 +31,38 @@ export type Request =
   | { kind: 'follow'; run: number; ask: number; how: Follow }
   | { kind: 'field'; run: number; ask: number; flow: Flow; how: Follow; time: number; difference: boolean }
   | { kind: 'probe'; run: number; ask: number; flow: Flow; how: Follow; points: Float32Array; backward: boolean }
-  | { kind: 'weights'; run: number; ask: number; flow: Flow };
+  | { kind: 'compare'; run: number; ask: number; flow: Flow; how: Follow }
+  | { kind: 'weights'; run: number; ask: number; flow: Flow }
+  | DigitRequest;
+
+/** How far the ends of N Euler steps along an interpolation are from those of straight Euler: the largest distance of 300 points. */
+export interface Compared {
+  interpolant: Interpolant;
+  euler: number;
+  natural: number;
+}
+
+/** What is asked of the generators of digits. The last request of a place is the only one that is answered in full. */
+export type DigitRequest =
+  /** The file of weights, packed by gzip, in base64. */
+  | { kind: 'digits open'; text: string }
+  | { kind: 'digits noise'; seed: number; first: number; count: number }
+  | { kind: 'digits carry'; ask: number; place: 'grid' | 'walk'; latents: Float32Array; steps: number }
+  | { kind: 'digits invert'; ask: number; image: Float32Array };
+
+export type DigitAnswer =
+  | { kind: 'digits opened' }
+  | { kind: 'digits noise'; first: number; noise: Float32Array }
+  | {
+      kind: 'digits images';
+      ask: number;
+      place: 'grid' | 'walk';
+      flow: DigitFlow;
+      images: Float32Array;
+      steps: number;
+      milliseconds: number;
+    }
+  | { kind: 'digits inverse'; ask: number; flow: DigitFlow; noise: Float32Array; again: Float32Array };
 
 export interface Clouds {
   /** Points to look at, x and y in turn. */
@@ -96,4 +132,6 @@ export type Answer =
   | { kind: 'field'; run: number; ask: number; time: number; side: number; arrows: Float32Array }
   | { kind: 'probed'; run: number; ask: number; backward: boolean; times: Float32Array; points: Float32Array }
   | { kind: 'weights'; run: number; ask: number; flow: Flow; bytes: Uint8Array; unit: number }
+  | { kind: 'compared'; run: number; ask: number; steps: number; rows: Compared[] }
+  | DigitAnswer
   | { kind: 'failed'; message: string };

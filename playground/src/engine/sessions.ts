@@ -4,9 +4,24 @@ import type { Device, Tensor } from 'rectiflow';
 import { countCrossings, energyDistance, optimalAssignment, transportCost } from 'rectiflow/flow';
 import { encodeSafetensors } from 'rectiflow/io';
 import type { Module } from 'rectiflow/nn';
-import { PlaneSession, type PlaneSettings, type PlaneSource, type SessionFlow } from 'rectiflow/plane';
-import { EXTENT, type Problem, type Source } from '../model/settings.ts';
-import { type Clouds, type Flow, type Follow, flows, type Measures, type PairNumbers, type Paths } from './messages.ts';
+import {
+  PlaneSession,
+  type PlaneSettings,
+  type PlaneSource,
+  type SampledPathOptions,
+  type SessionFlow,
+} from 'rectiflow/plane';
+import { EXTENT, type Interpolant, interpolants, type Problem, type Source } from '../model/settings.ts';
+import {
+  type Clouds,
+  type Compared,
+  type Flow,
+  type Follow,
+  flows,
+  type Measures,
+  type PairNumbers,
+  type Paths,
+} from './messages.ts';
 
 /** Points whose paths are shown, and points of a cloud that are shown. */
 export const FOLLOWED = 300;
@@ -98,13 +113,28 @@ export class Sessions {
     const session = this.of(how);
     const number = numberOf(session, flow);
     const start = session.starts(FOLLOWED);
-    const { solver, steps } = how;
-    const { times, points, nfe } = session.paths(number, start, solver === 'rk45' ? { solver } : { solver, steps });
+    const { times, points, nfe } = session.paths(number, start, optionsOf(how));
     const count = start.length / 2;
     return {
       ...{ flow, how, count, times: Float32Array.from(times), points: joined(points), evaluations: nfe },
       first: Float32Array.from(session.velocities(number, start, 0)),
     };
+  }
+
+  /** How far the ends of Euler and of natural Euler along each interpolation are from those of straight Euler. */
+  compare(flow: Flow, how: Follow): Compared[] {
+    const session = this.of(how);
+    const number = numberOf(session, flow);
+    const start = session.starts(FOLLOWED);
+    const { steps } = how;
+    const endOf = (options: SampledPathOptions) =>
+      session.paths(number, start, { steps, stops: 1, ...options }).points.at(-1) as Float32Array;
+    const straight = endOf({});
+    return (Object.keys(interpolants) as Interpolant[]).map((interpolant) => ({
+      interpolant,
+      euler: farthest(endOf({ interpolant }), straight),
+      natural: farthest(endOf({ interpolant, sampler: 'natural' }), straight),
+    }));
   }
 
   /** What was measured of a complete flow; of one that is in training, a rough measure on few points. */
@@ -204,6 +234,22 @@ export class Sessions {
     };
     return { bytes: encodeSafetensors(tensors, metadata), unit };
   }
+}
+
+/** The largest distance of two points with the same number. */
+function farthest(a: Float32Array, b: Float32Array): number {
+  let most = 0;
+  for (let i = 0; i < a.length; i += 2) most = Math.max(most, Math.hypot(a[i] - b[i], a[i + 1] - b[i + 1]));
+  return most;
+}
+
+/** How the library follows points. */
+function optionsOf({ solver, steps, interpolant, sampler, fresh }: Follow): SampledPathOptions {
+  if (sampler === 'sde') return { steps, sampler, noise: fresh };
+  if (sampler === 'refresh') return { steps, sampler, interpolant, noise: fresh };
+  if (sampler === 'natural') return { steps, sampler, interpolant };
+  if (interpolant !== 'straight') return { steps, interpolant };
+  return solver === 'rk45' ? { solver } : { solver, steps };
 }
 
 /** The number of a flow in its session, or -1 while it has not begun. */

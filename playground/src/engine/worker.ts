@@ -1,5 +1,6 @@
 // The worker: opens the device, answers the page in the order of its requests, and trains in short turns between them.
 import { type Device, openDevice } from 'rectiflow';
+import { DigitDesk } from './digit_desk.ts';
 import type { Answer, Flow, Follow, Request } from './messages.ts';
 import { flowOf, GRID, Sessions } from './sessions.ts';
 
@@ -22,6 +23,8 @@ const sent = { losses: 0, flow: 0, step: 0, time: 0, picture: 0, measure: 0 };
 const post = (answer: Answer, transfer: Transferable[] = []) =>
   (self as unknown as { postMessage(answer: Answer, transfer: Transferable[]): void }).postMessage(answer, transfer);
 
+const digits = new DigitDesk(post);
+
 /** Requests are answered one after the other. */
 let queue: Promise<void> = Promise.resolve();
 self.onmessage = ({ data }: MessageEvent<Request>) => {
@@ -30,6 +33,7 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
   // Nor may what is out of date be computed to its end.
   if (data.kind === 'follow') shown = data.how;
   if (data.kind === 'begin') shown = undefined;
+  digits.hear(data);
   queue = queue.then(() => answer(data)).catch(fail);
 };
 
@@ -40,11 +44,11 @@ function fail(error: Error): void {
 
 async function answer(request: Request): Promise<void> {
   if (request.kind === 'open') {
-    // Batches of points are done sooner by one thread.
-    device = await openDevice('wasm', { threads: 1 });
+    device = await openDevice('wasm', { threads: request.threads });
     return post({ kind: 'opened', description: device.description });
   }
   if (request.kind === 'pause' || !device) return;
+  if (DigitDesk.takes(request)) return digits.answer(request, device);
   if (request.kind === 'begin') {
     stop();
     sessions?.dispose();
@@ -93,6 +97,11 @@ async function answer(request: Request): Promise<void> {
       const { flow, how, ask, backward } = request;
       if (!sessions.begun(how).includes(flow)) return;
       return post({ kind: 'probed', run, ask, backward, ...sessions.probe(flow, how, request.points, backward) });
+    }
+    case 'compare': {
+      const { flow, how, ask } = request;
+      if (!sessions.begun(how).includes(flow)) return;
+      return post({ kind: 'compared', run, ask, steps: how.steps, rows: sessions.compare(flow, how) });
     }
     case 'weights': {
       const { bytes, unit } = await sessions.weights(request.flow);

@@ -32,6 +32,21 @@ export type Coupling = keyof typeof couplings;
 export const solvers = { euler: 'Euler', heun: 'Heun', rk45: 'RK45' } as const;
 export type Solver = keyof typeof solvers;
 
+/** Interpolations whose paths are followed, and samplers that follow them; see `PlaneSession.paths`. */
+export const interpolants = {
+  straight: 'Straight',
+  spherical: 'Spherical',
+  vp: 'Variance preserving',
+} as const;
+export type Interpolant = keyof typeof interpolants;
+export const samplers = {
+  solver: 'As above',
+  natural: 'Natural Euler',
+  refresh: 'Noise refresh',
+  sde: 'SDE',
+} as const;
+export type Sampler = keyof typeof samplers;
+
 export const velocities = { mlp: 'Neural network', kernel: 'Kernel, no training' } as const;
 export type VelocityKind = keyof typeof velocities;
 
@@ -52,8 +67,15 @@ export interface Problem {
   steps: number;
 }
 
+export const pages = { plane: 'Plane', digits: 'Digits' } as const;
+export type PageName = keyof typeof pages;
+
 /** What the picture shows of a flow that exists. */
 export interface View {
+  page: PageName;
+  /** The seed of the noise of the digits, and their Euler steps. */
+  digitSeed: number;
+  digitSteps: number;
   velocity: VelocityKind;
   /** The bandwidth and the number of neighbours of the kernel velocity. */
   bandwidth: number;
@@ -61,6 +83,11 @@ export interface View {
   /** Steps of the sampler. */
   steps: number;
   solver: Solver;
+  /** The drawer of interpolations and samplers, and the share of noise that is new in each step. */
+  drawer: boolean;
+  interpolant: Interpolant;
+  sampler: Sampler;
+  fresh: number;
   paths: boolean;
   arrows: boolean;
   target: boolean;
@@ -99,7 +126,10 @@ export const ranges = {
   neighbours: { least: 1, most: 600, whole: true },
   steps: { least: 1, most: 100, whole: true },
   time: { least: 0, most: 1 },
+  fresh: { least: 0, most: 1 },
   tab: { least: 0, most: 4, whole: true },
+  digitSeed: { least: 0, most: 999_999, whole: true },
+  digitSteps: { least: 1, most: 25, whole: true },
 } satisfies Record<string, Range>;
 
 /** The half-width of the plane that is drawn on. */
@@ -107,7 +137,10 @@ export const EXTENT = 15;
 /** Points of a cloud that are kept. */
 export const MOST_POINTS = 10_000;
 
-/** The official notebook: two mixtures of three Gaussians, one the mirror image of the other. */
+/**
+ * The official notebook: two mixtures of three Gaussians, one the mirror image of the other. The network and its training are the defaults
+ * of `PlaneSession` and of the command `toy`, so both compute the same numbers.
+ */
 export const defaults: Settings = {
   problem: {
     from: { preset: 'triangle' },
@@ -115,19 +148,26 @@ export const defaults: Settings = {
     noise: 0.15,
     coupling: 'random',
     width: 64,
-    depth: 2,
+    depth: 3,
     batch: 256,
-    rate: 5e-3,
+    rate: 0.01,
     l2: 0,
     seed: 0,
     steps: 2000,
   },
   view: {
+    page: 'plane',
+    digitSeed: 1,
+    digitSteps: 1,
     velocity: 'mlp',
     bandwidth: 1,
     neighbours: 100,
     steps: 100,
     solver: 'euler',
+    drawer: false,
+    interpolant: 'straight',
+    sampler: 'solver',
+    fresh: 0.5,
     paths: true,
     arrows: false,
     target: true,

@@ -4,12 +4,15 @@ import {
   couplings,
   defaults,
   EXTENT,
+  interpolants,
   isPreset,
   MOST_POINTS,
   type Problem,
+  pages,
   ranges,
   type Settings,
   type Source,
+  samplers,
   solvers,
   type View,
   velocities,
@@ -79,14 +82,21 @@ function problemOf(given: Record<string, unknown>): Problem {
 function viewOf(value: unknown): View {
   const given = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
   const { view } = defaults;
-  const flag = (name: 'paths' | 'arrows' | 'target' | 'field' | 'difference' | 'density' | 'pairs') =>
+  const flag = (name: 'drawer' | 'paths' | 'arrows' | 'target' | 'field' | 'difference' | 'density' | 'pairs') =>
     typeof given[name] === 'boolean' ? (given[name] as boolean) : view[name];
   return {
+    page: oneOf(given.page, pages) ?? view.page,
+    digitSeed: within(given.digitSeed, ranges.digitSeed) ?? view.digitSeed,
+    digitSteps: within(given.digitSteps, ranges.digitSteps) ?? view.digitSteps,
     velocity: oneOf(given.velocity, velocities) ?? view.velocity,
     bandwidth: within(given.bandwidth, ranges.bandwidth) ?? view.bandwidth,
     neighbours: within(given.neighbours, ranges.neighbours) ?? view.neighbours,
     steps: within(given.steps, ranges.steps) ?? view.steps,
     solver: oneOf(given.solver, solvers) ?? view.solver,
+    drawer: flag('drawer'),
+    interpolant: oneOf(given.interpolant, interpolants) ?? view.interpolant,
+    sampler: oneOf(given.sampler, samplers) ?? view.sampler,
+    fresh: within(given.fresh, ranges.fresh) ?? view.fresh,
     paths: flag('paths'),
     arrows: flag('arrows'),
     target: flag('target'),

@@ -2,6 +2,7 @@
 import { computed, signal } from '@preact/signals';
 import {
   type Clouds,
+  type Compared,
   type Flow,
   flows,
   type Measures,
@@ -34,14 +35,25 @@ export const probe = signal<
   { backward: boolean; times: Float32Array; points: Float32Array; count: number } | undefined
 >(undefined);
 
+/** How the interpolations compare at a number of steps. */
+export const compared = signal<{ steps: number; rows: Compared[] } | undefined>(undefined);
+/** Whether the source is the Gaussian, whose noise some samplers draw. */
+export const gaussian = computed(() => 'preset' in problem.value.from && problem.value.from.preset === 'gaussian');
+
 /** Whether the worker has the problem of the page, and can train. */
 export const ready = signal(false);
 /** Whether the worker trains. */
 export const working = signal(false);
 export const stepsPerSecond = signal(0);
 export const device = signal<string | undefined>(undefined);
+/** How many workers have opened their device: one, and another after each that was lost. */
+export const engine = signal(0);
+export interface Action {
+  text: string;
+  run: () => void;
+}
 /** A sentence for the reader: something that went wrong, or a notice. */
-export const notice = signal<{ text: string; serious: boolean } | undefined>(undefined);
+export const notice = signal<{ text: string; serious: boolean; action?: Action } | undefined>(undefined);
 
 /** The flow of the chosen tab; undefined for the pairs. */
 export const flow = computed<Flow | undefined>(() => flows[view.value.tab - 1]);
@@ -60,8 +72,9 @@ export function setView(change: Partial<View>): void {
   view.value = { ...view.value, ...change };
 }
 
-export function say(text: string, serious = false): void {
-  notice.value = { text, serious };
+/** @param action a button that helps */
+export function say(text: string, serious = false, action?: Action): void {
+  notice.value = { text, serious, action };
 }
 
 /** The last flow of the network that has begun, and whether its training is complete. */

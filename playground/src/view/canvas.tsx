@@ -3,9 +3,7 @@ import { effect, signal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { EXTENT } from '../model/settings.ts';
 import { css, type Inks, inksOf, paint, type Scene } from './paint.ts';
-
-/** Raised when the theme changes, so that canvases take its colours. */
-export const themeVersion = signal(0);
+import { themeVersion } from './theme.ts';
 
 interface SquareProps {
   /** What is painted, from signals. */

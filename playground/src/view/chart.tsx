@@ -2,7 +2,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { themeVersion } from './canvas.tsx';
+import { themeVersion } from './theme.ts';
 
 export interface Line {
   name: string;

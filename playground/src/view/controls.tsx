@@ -1,5 +1,4 @@
 // The controls: training, the network and the coupling, and what the picture shows.
-import type { ComponentChildren } from 'preact';
 import { begin, distil, pause, reflow, step, train } from '../engine/client.ts';
 import {
   type Coupling,
@@ -14,6 +13,8 @@ import {
 } from '../model/settings.ts';
 import * as store from '../model/store.ts';
 import { changeFollow, changeProblem } from './actions.ts';
+import { Drawer } from './drawer.tsx';
+import { Choice, Panel, Slider } from './fields.tsx';
 import { Icon } from './icons.tsx';
 import { flowNames } from './stage.tsx';
 
@@ -82,62 +83,6 @@ export function Transport() {
   );
 }
 
-interface SliderProps {
-  label: string;
-  value: number;
-  range: { least: number; most: number };
-  step?: number;
-  /** The slider moves in powers. */
-  log?: boolean;
-  text?: string;
-  onChange: (value: number) => void;
-}
-
-/** A slider with its value; with `log`, equal ways multiply. */
-function Slider({ label, value, range: { least, most }, step = 1, log, text, onChange }: SliderProps) {
-  const there = (v: number) => (log ? Math.log(v) : v);
-  const back = (v: number) => (log ? Math.exp(v) : v);
-  const rounded = (v: number) => Math.min(most, Math.max(least, step >= 1 ? Math.round(v) : Number(v.toPrecision(3))));
-  return (
-    <label class="slider">
-      <span>{label}</span>
-      <output class="number">{text ?? value}</output>
-      <input
-        type="range"
-        min={there(least)}
-        max={there(most)}
-        step={log ? (there(most) - there(least)) / 200 : step}
-        value={there(value)}
-        aria-valuetext={text ?? String(value)}
-        onInput={(event) => onChange(rounded(back(Number(event.currentTarget.value))))}
-      />
-    </label>
-  );
-}
-
-function Choice<Name extends string>({
-  label,
-  value,
-  of,
-  onChange,
-}: {
-  label: string;
-  value: Name;
-  of: Record<Name, string>;
-  onChange: (value: Name) => void;
-}) {
-  return (
-    <label class="choice">
-      <span>{label}</span>
-      <select value={value} onChange={(event) => onChange(event.currentTarget.value as Name)}>
-        {Object.entries<string>(of).map(([key, text]) => (
-          <option value={key}>{text}</option>
-        ))}
-      </select>
-    </label>
-  );
-}
-
 export function ViewControls() {
   const view = store.view.value;
   const kernel = view.velocity === 'kernel';
@@ -186,6 +131,7 @@ export function ViewControls() {
         of={kernel ? ({ euler: solvers.euler, heun: solvers.heun } as Record<Solver, string>) : solvers}
         onChange={(solver) => changeFollow({ solver }, 0)}
       />
+      <Drawer />
       <fieldset class="toggles">
         <legend>Show</legend>
         <Toggle name="paths" text="Paths" />
@@ -288,14 +234,5 @@ export function ProblemControls() {
         <Slider label="Seed" value={problem.seed} range={{ least: 0, most: 99 }} onChange={(seed) => set({ seed })} />
       </details>
     </Panel>
-  );
-}
-
-export function Panel({ title, children }: { title: string; children: ComponentChildren }) {
-  return (
-    <section class="panel" aria-label={title}>
-      <h2>{title}</h2>
-      {children}
-    </section>
   );
 }

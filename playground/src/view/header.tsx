@@ -1,11 +1,12 @@
 // The head of the page: the name, the tour, the link, the exports and the theme; and notices.
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
+import { type PageName, pages } from '../model/settings.ts';
 import { encodeSettings, LINKED_POINTS } from '../model/share.ts';
 import * as store from '../model/store.ts';
-import { themeVersion } from './canvas.tsx';
 import { exporters } from './exports.ts';
 import { Icon } from './icons.tsx';
+import { toggleTheme } from './theme.ts';
 import { startTour, tourStop } from './tour.tsx';
 
 /** The address of the page with its state. */
@@ -40,11 +41,7 @@ export function Header() {
       store.say(`The link is in the address bar: copy it from there.${kept}`);
     }
   };
-  const theme = () => {
-    const dark = getComputedStyle(document.documentElement).colorScheme === 'dark';
-    document.documentElement.dataset.theme = dark ? 'light' : 'dark';
-    themeVersion.value++;
-  };
+  const onDigits = store.view.value.page === 'digits';
   return (
     <header>
       <h1>
@@ -56,44 +53,63 @@ export function Header() {
         </svg>
         rectiflow <span>playground</span>
       </h1>
-      <p class="lead">Draw two clouds, train a flow between them, and straighten its paths.</p>
+      <p class="lead">
+        {onDigits
+          ? 'Three generators of digits, trained by the quickstart, run in this page.'
+          : 'Draw two clouds, train a flow between them, and straighten its paths.'}
+      </p>
       <nav aria-label="Page">
-        <button type="button" onClick={() => startTour()} aria-pressed={tourStop.value !== undefined}>
-          <Icon name="flag" /> Tour
-        </button>
+        <fieldset class="pages" aria-label="What the page shows">
+          {Object.entries(pages).map(([page, text]) => (
+            <button
+              type="button"
+              aria-pressed={store.view.value.page === page}
+              onClick={() => store.setView({ page: page as PageName })}
+            >
+              {text}
+            </button>
+          ))}
+        </fieldset>
+        {!onDigits && (
+          <button type="button" onClick={() => startTour()} aria-pressed={tourStop.value !== undefined}>
+            <Icon name="flag" /> Tour
+          </button>
+        )}
         <button type="button" onClick={share}>
           <Icon name="share" /> Link
         </button>
-        <div class="menu">
-          <button
-            type="button"
-            aria-expanded={exporting.value}
-            aria-haspopup="true"
-            onClick={() => {
-              exporting.value = !exporting.value;
-            }}
-          >
-            <Icon name="download" /> Export
-          </button>
-          {exporting.value && (
-            <ul>
-              {exporters.map(({ name, run }) => (
-                <li>
-                  <button
-                    type="button"
-                    onClick={async () => {
-                      exporting.value = false;
-                      await run().catch((error: Error) => store.say(error.message, true));
-                    }}
-                  >
-                    {name}
-                  </button>
-                </li>
-              ))}
-            </ul>
-          )}
-        </div>
-        <button type="button" class="tool" onClick={theme} aria-label="Light or dark">
+        {!onDigits && (
+          <div class="menu">
+            <button
+              type="button"
+              aria-expanded={exporting.value}
+              aria-haspopup="true"
+              onClick={() => {
+                exporting.value = !exporting.value;
+              }}
+            >
+              <Icon name="download" /> Export
+            </button>
+            {exporting.value && (
+              <ul>
+                {exporters.map(({ name, run }) => (
+                  <li>
+                    <button
+                      type="button"
+                      onClick={async () => {
+                        exporting.value = false;
+                        await run().catch((error: Error) => store.say(error.message, true));
+                      }}
+                    >
+                      {name}
+                    </button>
+                  </li>
+                ))}
+              </ul>
+            )}
+          </div>
+        )}
+        <button type="button" class="tool" onClick={toggleTheme} aria-label="Light or dark">
           <Icon name="moon" />
         </button>
       </nav>
@@ -107,7 +123,18 @@ export function Notice() {
     <div class="notices" role="status" aria-live="polite">
       {notice && (
         <p class={notice.serious ? 'notice serious' : 'notice'}>
-          {notice.text}
+          <span>{notice.text}</span>
+          {notice.action && (
+            <button
+              type="button"
+              onClick={() => {
+                store.notice.value = undefined;
+                notice.action?.run();
+              }}
+            >
+              {notice.action.text}
+            </button>
+          )}
           <button
             type="button"
             class="tool"

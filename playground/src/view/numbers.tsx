@@ -1,9 +1,10 @@
 // The numbers of the flows, which the page computes: a table and three charts.
 import { type Flow, flows, type Measures } from '../engine/messages.ts';
+import { short } from '../model/short.ts';
 import * as store from '../model/store.ts';
 import { Chart } from './chart.tsx';
-import { Panel } from './controls.tsx';
-import { flowNames, short } from './stage.tsx';
+import { Panel } from './fields.tsx';
+import { flowNames } from './stage.tsx';
 
 export const flowColours: Record<Flow, string> = { 1: '--from', 2: '--mid', 3: '--to', distilled: '--error' };
 

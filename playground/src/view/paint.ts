@@ -77,21 +77,26 @@ export function paint(context: CanvasRenderingContext2D, size: number, scene: Sc
     }
     context.stroke();
   }
-  const dots = (points: ArrayLike<number>, begin: number, count: number, radius: number, stride = 1) => {
-    context.beginPath();
-    for (let i = 0; i < count; i += stride) {
-      const [x, y] = [X(points[begin + 2 * i]), Y(points[begin + 2 * i + 1])];
-      context.moveTo(x + radius, y);
-      context.arc(x, y, radius, 0, 2 * Math.PI);
-    }
-    context.fill();
-  };
+  const dots = (points: ArrayLike<number>, count: number, radius: number) =>
+    paintDots(context, points, count, radius, 1, X, Y);
   if (clouds && show.target) {
-    const stride = small ? 6 : 1;
-    context.fillStyle = css(inks.from, small ? 0.35 : 0.22);
-    dots(clouds.from, 0, clouds.from.length / 2, dot, stride);
-    context.fillStyle = css(inks.to, small ? 0.35 : 0.28);
-    dots(clouds.to, 0, clouds.to.length / 2, dot, stride);
+    const paintClouds = (onto: CanvasRenderingContext2D) => {
+      const stride = small ? 6 : 1;
+      onto.fillStyle = css(inks.from, small ? 0.35 : 0.22);
+      paintDots(onto, clouds.from, clouds.from.length / 2, dot, stride, X, Y);
+      onto.fillStyle = css(inks.to, small ? 0.35 : 0.28);
+      paintDots(onto, clouds.to, clouds.to.length / 2, dot, stride, X, Y);
+    };
+    // Clouds that are drawn on change with each movement of the pointer, and have no pairs.
+    if (clouds.partners.length === 0) paintClouds(context);
+    else
+      context.drawImage(
+        layerOf(clouds, context, size, `${inks.from} ${inks.to} ${small}`, paintClouds),
+        0,
+        0,
+        size,
+        size,
+      );
   }
   if (clouds && show.pairs) pairLines(context, clouds.partners, small ? 90 : 300, X, Y, inks, small);
   if (!paths) return;
@@ -132,7 +137,7 @@ export function paint(context: CanvasRenderingContext2D, size: number, scene: Sc
   if (show.field && field && !small) arrowsOf(context, field, scale, X, Y, scene.difference ? inks.error : inks.ink);
   if (show.arrows) oneStep(context, { points, first, count, last }, X, Y, inks, dot, small);
   context.fillStyle = css(colourAt(inks, show.time), 0.95);
-  dots(place, 0, small ? Math.min(count, 140) : count, small ? 1.3 : Math.max(1.7, size / 300));
+  dots(place, small ? Math.min(count, 140) : count, small ? 1.3 : Math.max(1.7, size / 300));
   if (probe && !small) probed(context, probe, X, Y, inks);
 }
 
@@ -144,6 +149,50 @@ function indexAt(times: Float32Array, time: number): number {
 }
 
 type Axis = (value: number) => number;
+
+function paintDots(
+  context: CanvasRenderingContext2D,
+  points: ArrayLike<number>,
+  count: number,
+  radius: number,
+  stride: number,
+  X: Axis,
+  Y: Axis,
+): void {
+  context.beginPath();
+  for (let i = 0; i < count; i += stride) {
+    const [x, y] = [X(points[2 * i]), Y(points[2 * i + 1])];
+    context.moveTo(x + radius, y);
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+  }
+  context.fill();
+}
+
+/** Thousands of dots that stay while flows train: pictures of them, by what they depend on. */
+const layers = new WeakMap<Clouds, Map<string, HTMLCanvasElement>>();
+const MOST_LAYERS = 6;
+
+function layerOf(
+  clouds: Clouds,
+  { canvas: { width, height } }: CanvasRenderingContext2D,
+  size: number,
+  colours: string,
+  paintClouds: (onto: CanvasRenderingContext2D) => void,
+): HTMLCanvasElement {
+  const own = layers.get(clouds) ?? new Map<string, HTMLCanvasElement>();
+  layers.set(clouds, own);
+  const key = `${size} ${width} ${colours}`;
+  const known = own.get(key);
+  if (known) return known;
+  const layer = Object.assign(document.createElement('canvas'), { width, height });
+  const context = layer.getContext('2d') as CanvasRenderingContext2D;
+  context.scale(width / size, height / size);
+  paintClouds(context);
+  // Sizes of a window that was drawn larger or smaller.
+  if (own.size >= MOST_LAYERS) own.clear();
+  own.set(key, layer);
+  return layer;
+}
 
 function pairLines(
   context: CanvasRenderingContext2D,

@@ -1,9 +1,10 @@
 // The stage: the picture of the chosen flow, the tabs that are small pictures of all flows, and the time.
-import { useSignal } from '@preact/signals';
+import { computed, type ReadonlySignal, useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { probe as sendProbe } from '../engine/client.ts';
-import { type Flow, flows } from '../engine/messages.ts';
+import { type Flow, flows, type Paths } from '../engine/messages.ts';
 import { EXTENT } from '../model/settings.ts';
+import { short } from '../model/short.ts';
 import * as store from '../model/store.ts';
 import { drawCursor, Square } from './canvas.tsx';
 import { Icon } from './icons.tsx';
@@ -161,6 +162,11 @@ function PairsCaption() {
   );
 }
 
+/** The paths of each flow: a small picture is painted again when its own have changed. */
+const pathsOf = Object.fromEntries(
+  flows.map((flow) => [flow, computed(() => store.paths.value[store.keyOf(flow, store.velocityKey.value)])]),
+) as Record<Flow, ReadonlySignal<Paths | undefined>>;
+
 function Tabs() {
   const { tab } = store.view.value;
   const choose = (next: number) => store.setView({ tab: Math.min(4, Math.max(0, next)) });
@@ -194,7 +200,7 @@ function Tabs() {
               label=""
               scene={() => ({
                 clouds: store.clouds.value,
-                paths: flow ? store.paths.value[store.keyOf(flow, store.velocityKey.value)] : undefined,
+                paths: flow ? pathsOf[flow].value : undefined,
                 show: {
                   ...{ paths: true, arrows: false, target: true, field: false, density: false, time: 1 },
                   pairs: flow === undefined,
@@ -209,16 +215,6 @@ function Tabs() {
       })}
     </div>
   );
-}
-
-/** Three digits that matter. */
-export function short(value: number): string {
-  if (!Number.isFinite(value)) return '-';
-  const size = Math.abs(value);
-  if (size >= 100) return value.toFixed(0);
-  if (size >= 10) return value.toFixed(1);
-  if (size >= 1) return value.toFixed(2);
-  return size >= 0.0995 ? value.toFixed(3) : value.toFixed(4);
 }
 
 /** Milliseconds in which the points move from the source to the target. */
