@@ -1,7 +1,7 @@
 // Makes the weights of the digits in the playground: the flow, its reflow and the one-step generator of the quickstart, trained on the
 // device wasm, where the same program gives the same bits on every machine. The averaged weights of the three are written in 8 bits into
 // playground/digits/weights.safetensors, with the options of their network, and what the rounding changes in 64 digits is printed.
-//   npm run playground:weights            trains in runs/playground_digits, or resumes there: 5 minutes on two cores
+//   npm run playground:weights            trains in runs/playground_digits, or resumes there
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
