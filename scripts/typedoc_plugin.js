@@ -28,7 +28,7 @@ export function load(app) {
     app.renderer.on(RendererEvent.END, ({ outputDirectory }) =>
       copyFileSync(playground, join(outputDirectory, 'playground.html')),
     );
-    app.renderer.hooks.on('navigation.begin', (context) =>
+    app.renderer.hooks.on('sidebar.begin', (context) =>
       JSX.createElement(
         'a',
         { class: 'playground', href: context.relativeURL('playground.html') },
