@@ -168,7 +168,7 @@ describe('a path that is missing or of the wrong kind is', () => {
     [
       `train --config ディジット --workdir ${at('new')}`,
       2,
-      /^unknown configuration "ディジット"; expected one of base, /,
+      /^unknown configuration "ディジット"; expected one of afhq_cat2wild, base, /,
     ],
     [
       `train --config ${run} --workdir ${at('new')}`,
