@@ -191,7 +191,7 @@ it('ops work as callbacks of map and reduce', () => {
 
 it.each<[name: string, call: () => unknown]>([
   ['loadDigits', bound(data.loadDigits, 'train')],
-  ['digitsDataset', bound(data.digitsDataset, 'train', { shuffle: true })],
+  ['digitsDataset', bound(data.digitsDataset, 'train', 'whole', { shuffle: true })],
   ['loadMnist', bound(data.loadMnist, 'folder', 'train', { download: true })],
   ['loadCifar10', bound(data.loadCifar10, 'folder', 'train', { download: true })],
   ['samplePoints', bound(data.samplePoints, 'two_moons', 2, 0, { noise: 0.1 })],
