@@ -1,7 +1,6 @@
 // A command that mpirun or srun has started as several processes. The first rank prints and writes; the others are silent unless they fail.
 import { setTimeout as wait } from 'node:timers/promises';
-import { fromLauncher } from '../device/environment.ts';
-import type { Launch } from '../device/launch.ts';
+import { fromLauncher, type Launch } from '../device/launch.ts';
 import { UsageError } from '../errors.ts';
 import type { Ranks } from '../run/ranks/ranks.ts';
 import type { Command } from './arguments.ts';

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { KernelCache } from '../device/cache.ts';
 import { type Device, deviceNames, nearestDevice } from '../device/device.ts';
 import { fromEnvironment, MOST_THREADS } from '../device/environment.ts';
+import { threadsInLaunch } from '../device/launch.ts';
 import { openDevice } from '../device/open.ts';
 import { openDefaultDevice } from '../device/open_default.ts';
 import { ConfigError, UsageError } from '../errors.ts';
@@ -47,7 +48,11 @@ export async function deviceOf(
   config: Pick<Config, 'device' | 'precision' | 'exact'>,
 ): Promise<Device> {
   checkDevice(parsed);
-  const options = { threads: parsed.whole('threads', 1), precision: config.precision, exact: config.exact };
+  const options = {
+    threads: parsed.whole('threads', 1) ?? threadsInLaunch(),
+    precision: config.precision,
+    exact: config.exact,
+  };
   const tuning = await useNamedTuning();
   if (tuning !== undefined) note(`convolution algorithms are chosen by the table ${tuning}`);
   const cache = fromEnvironment('RECTIFLOW_CACHE');

@@ -1,11 +1,10 @@
 // Every environment variable that the package reads, and its values; docs/library.md says what they mean. No other file reads the
 // environment. An empty variable counts as unset; an invalid value is an error wherever it is used.
 import { statSync } from 'node:fs';
-import { availableParallelism, cpus, homedir } from 'node:os';
+import { availableParallelism, homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { isWhole } from '../arguments.ts';
 import { nearestName, ValueError } from '../errors.ts';
-import { type Launch, launchOf } from './launch.ts';
 
 /** The maximum number of threads of one device. */
 export const MOST_THREADS = 256;
@@ -168,19 +167,12 @@ function commandWords(text: string): [string, ...string[]] | undefined {
   return command === undefined || command === '' ? undefined : [command, ...rest];
 }
 
-/**
- * RECTIFLOW_THREADS, or all that the system grants. Processes of one launch divide the cores of their machine, unless the launcher has bound
- * each to cores of its own.
- */
+/** RECTIFLOW_THREADS, or all that the system grants. Several processes on one machine finish sooner if they share the cores. */
 export function defaultThreads(): number {
-  const named = fromEnvironment('RECTIFLOW_THREADS');
-  if (named !== undefined) return named;
-  const granted = availableParallelism();
-  const sharing = granted < cpus().length ? 1 : (fromLauncher()?.localSize ?? 1);
-  return Math.min(Math.max(1, Math.floor(granted / sharing)), MOST_THREADS);
+  return fromEnvironment('RECTIFLOW_THREADS') ?? Math.min(availableParallelism(), MOST_THREADS);
 }
 
-/** The launch that this process belongs to; undefined if it was started alone. */
-export function fromLauncher(): Launch | undefined {
-  return launchOf(process.env);
+/** The whole environment, in which launchers write. */
+export function wholeEnvironment(): Readonly<Record<string, string | undefined>> {
+  return process.env;
 }

@@ -1,5 +1,7 @@
 // Which of several processes this one is, by what a launcher has put into the environment: mpirun of Open MPI, Hydra (MPICH, Intel MPI),
 // srun, torchrun.
+import { availableParallelism, cpus } from 'node:os';
+import { fromEnvironment, wholeEnvironment } from './environment.ts';
 
 /** One process of several that a launcher has started together. */
 export interface Launch {
@@ -34,6 +36,22 @@ const variablesOf: Record<Exclude<Launch['by'], 'Slurm'>, readonly [string, stri
  */
 export function launchOf(env: Environment): Launch | undefined {
   return ofVariables('Open MPI', env) ?? ofVariables('Hydra', env) ?? ofSlurm(env) ?? ofVariables('torchrun', env);
+}
+
+/** The launch that this process belongs to; undefined if it was started alone. */
+export function fromLauncher(): Launch | undefined {
+  return launchOf(wholeEnvironment());
+}
+
+/**
+ * Threads of a process that shares its machine with others of its launch. Undefined for one that was started alone, that RECTIFLOW_THREADS gives a
+ * number, or that the launcher has bound to cores of its own.
+ */
+export function threadsInLaunch(): number | undefined {
+  const found = fromLauncher();
+  const granted = availableParallelism();
+  if (!found || fromEnvironment('RECTIFLOW_THREADS') !== undefined || granted < cpus().length) return undefined;
+  return Math.max(1, Math.floor(granted / found.localSize));
 }
 
 function ofVariables(by: keyof typeof variablesOf, env: Environment): Launch | undefined {

@@ -5,7 +5,8 @@ import { compilerName, describeMissingCompiler, lookForCompiler, lookForCompiler
 import { CpuDevice } from '../../device/cpu.ts';
 import { tryCompiler } from '../../device/cpu_compiler.ts';
 import { type CudaPart, surveyCuda } from '../../device/cuda/survey.ts';
-import { fromLauncher, surveyEnvironment } from '../../device/environment.ts';
+import { surveyEnvironment } from '../../device/environment.ts';
+import { fromLauncher } from '../../device/launch.ts';
 import { declaredModules } from '../../device/module.ts';
 import { findMpi } from '../../device/mpi.ts';
 import { openDevice } from '../../device/open.ts';

@@ -1,6 +1,7 @@
 // What `doctor` says of a job: its ranks by machine, their threads, and how fast they exchange gradients.
 import type { Device } from '../../device/device.ts';
 import { defaultThreads } from '../../device/environment.ts';
+import { threadsInLaunch } from '../../device/launch.ts';
 import { zeros } from '../../tensor/create.ts';
 import { keep } from '../../tensor/scope.ts';
 import { Exchange } from './exchange.ts';
@@ -23,7 +24,7 @@ interface JobFinding {
  * @param device cpu or wasm
  */
 export async function examineRanks(ranks: Ranks, device: Device): Promise<JobFinding[]> {
-  const mine = JSON.stringify({ host: ranks.host, threads: defaultThreads() });
+  const mine = JSON.stringify({ host: ranks.host, threads: threadsInLaunch() ?? defaultThreads() });
   const all = ranks.gatherTexts(mine).map((text) => JSON.parse(text) as { host: string; threads: number });
   const hosts = [...new Set(all.map(({ host }) => host))].map((host) => {
     const there = all.filter((one) => one.host === host);

@@ -2,8 +2,7 @@
 // added by us, in the order of one process. The first rank reads and writes the work directory.
 import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises';
 import { kind } from '../../arguments.ts';
-import { fromLauncher } from '../../device/environment.ts';
-import type { Launch } from '../../device/launch.ts';
+import { fromLauncher, type Launch } from '../../device/launch.ts';
 import { Mpi } from '../../device/mpi.ts';
 import { ConfigError, DeviceError } from '../../errors.ts';
 import type { Tensor } from '../../tensor/tensor.ts';

@@ -68,21 +68,28 @@ describe('serveSamples', () => {
   });
 
   it('frees the device memory of answers, of abandoned orders, and of the server itself', async () => {
+    const use = async (server: Awaited<ReturnType<typeof start>>) => {
+      for (const sampler of ['heun', 'rk45', 'euler'])
+        expect((await draw(server.url, { count: 5, sampler })).status).toBe(200);
+      for (let i = 0; i < 3; i++) {
+        const abandoned = new AbortController();
+        const ended = draw(server.url, { count: 256, steps: 1000, sampler: 'rk4' }, abandoned).catch(() => {});
+        while (!((await (await fetch(`${server.url}/healthz`)).json()) as { busy: boolean }).busy);
+        abandoned.abort();
+        await ended;
+      }
+      // Waits until the abandoned orders have ended.
+      expect((await draw(server.url, { count: 5 })).status).toBe(200);
+    };
+    // The device keeps the tables of the layers that it has seen.
+    const first = await start();
+    await use(first);
+    await first.close();
     const before = device.memory().live;
     const server = await start();
-    await draw(server.url, { count: 5 });
+    await use(server);
     const served = device.memory().live;
-    for (const sampler of ['heun', 'rk45', 'euler'])
-      expect((await draw(server.url, { count: 5, sampler })).status).toBe(200);
-    for (let i = 0; i < 3; i++) {
-      const abandoned = new AbortController();
-      const ended = draw(server.url, { count: 256, steps: 1000, sampler: 'rk4' }, abandoned).catch(() => {});
-      while (!((await (await fetch(`${server.url}/healthz`)).json()) as { busy: boolean }).busy);
-      abandoned.abort();
-      await ended;
-    }
-    // Waits until the abandoned orders have ended.
-    expect((await draw(server.url, { count: 5 })).status).toBe(200);
+    await use(server);
     expect(device.memory().live).toBe(served);
     await server.close();
     expect(device.memory().live).toBe(before);
