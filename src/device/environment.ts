@@ -55,8 +55,8 @@ export const variables = {
   RECTIFLOW_VERIFY: oneOf('0 or 1', { 0: false, 1: true }),
   RECTIFLOW_MPI: library,
   RECTIFLOW_TIMEOUT: {
-    expected: 'a number of seconds, greater than 0',
-    read: (text: string) => (Number(text) > 0 && Number.isFinite(Number(text)) ? Number(text) : undefined),
+    expected: 'a whole number of seconds',
+    read: (text: string) => whole(Number(text), 1, 1e6),
   },
   RECTIFLOW_TORCH_PYTHON: anyText('a Python that runs'),
   CC: { expected: 'a command, its words separated by blanks', read: commandWords },

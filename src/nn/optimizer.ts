@@ -245,18 +245,14 @@ export abstract class Optimizer<Options extends OptimizerOptions = OptimizerOpti
     return this.allStates().reduce((sum, { size }) => sum + 4 * size, 0);
   }
 
-  /** All that updates change, flat f32 tensors in a fixed order: weights, moments, average. @internal */
-  get flatStates(): readonly Tensor[] {
-    return this.allStates();
-  }
-
   /** Continues after this number of updates, whose `flatStates` have been written already. @internal */
   continueFrom(updates: number): void {
     this.updates = updates;
     this.arena.refreshCopies();
   }
 
-  private allStates(): Tensor[] {
+  /** All that updates change, flat f32 tensors in a fixed order: weights, moments, average. @internal */
+  allStates(): Tensor[] {
     return [this.arena.values, ...this.moments.map(({ values }) => values), ...(this.ema ? [this.ema] : [])];
   }
 

@@ -44,9 +44,7 @@ export function withSavedWeight<Result>(saved: Tensor, grad: Tensor, f: (weight:
 /** @throws NotDifferentiableError for a weight that has no gradient: one of 16 bits with activations of f32 */
 export function requireTrained(op: string, dtype: Dtype, grad: Tensor): void {
   if (isFrozen(dtype, grad))
-    throw new NotDifferentiableError(
-      `[${op}] a weight of ${dtype} is frozen: it has no gradient on ${grad.device.name}; make it f32 to train it, or call requireGrad(false)`,
-    );
+    throw new NotDifferentiableError(`[${op}] a weight of ${dtype} is frozen; make it f32 to train it`);
 }
 
 function isFrozen(dtype: Dtype, x: Tensor): boolean {

@@ -40,7 +40,7 @@ function machineOf(device: Device): Record<string, string> {
 export async function shareStart(ranks: Ranks, optimizer: Optimizer, from: number): Promise<number> {
   await ranks.meet();
   const [[first]] = ranks.gather([from]);
-  for (const state of optimizer.flatStates) ranks.broadcast(state);
+  for (const state of optimizer.allStates()) ranks.broadcast(state);
   return first;
 }
 
