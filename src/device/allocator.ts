@@ -156,30 +156,26 @@ export class CachingAllocator {
    */
   trim(kept = 0): number {
     const { release } = this.source;
-    if (!release) return 0;
     let left = 0;
     for (const { bytes } of this.unused) left += bytes;
+    const all = left;
     const returned = new Set<Reservation>();
     for (const reservation of this.unused) {
-      if (left <= kept) break;
+      if (left <= kept || !release) break;
+      release(reservation.address, reservation.bytes);
+      this.unused.delete(reservation);
       returned.add(reservation);
       left -= reservation.bytes;
     }
-    if (returned.size === 0) return 0;
+    if (left === all) return 0;
     for (const [size, blocks] of this.freeBlocks)
       this.freeBlocks.set(
         size,
         blocks.filter(({ reservation }) => !returned.has(reservation)),
       );
     if (this.slab && returned.has(this.slab)) this.slab = undefined;
-    let bytes = 0;
-    for (const reservation of returned) {
-      release(reservation.address, reservation.bytes);
-      this.unused.delete(reservation);
-      bytes += reservation.bytes;
-    }
-    this.figures.reserved -= bytes;
-    return bytes;
+    this.figures.reserved -= all - left;
+    return all - left;
   }
 
   private carve(size: number): Block {

@@ -20,20 +20,18 @@ export function withWeight<Result>(
   const frozen = isFrozen(weight.dtype, x);
   checkOperands(op, [weight], frozen || weight.dtype === x.dtype ? weight.dtype : 'f32');
   checkSameDevice(op, x, weight);
-  if (weight.dtype === x.dtype) return f(weight, weight);
-  if (weight.bf16) return f(weight.bf16, weight.bf16);
-  const copy = convertDtype(weight, x.dtype);
-  try {
-    return f(copy, frozen ? weight : copy);
-  } finally {
-    copy.dispose();
-  }
+  const source = (weight.dtype !== x.dtype && weight.bf16) || weight;
+  return withDtype(source, x.dtype, (converted) => f(converted, frozen ? weight : converted));
 }
 
 /** Runs `f` with a weight that the graph kept, in the dtype of the gradient. */
 export function withSavedWeight<Result>(saved: Tensor, grad: Tensor, f: (weight: Tensor) => Result): Result {
-  if (saved.dtype === grad.dtype) return f(saved);
-  const copy = convertDtype(saved, grad.dtype);
+  return withDtype(saved, grad.dtype, f);
+}
+
+function withDtype<Result>(t: Tensor, dtype: Dtype, f: (t: Tensor) => Result): Result {
+  if (t.dtype === dtype) return f(t);
+  const copy = convertDtype(t, dtype);
   try {
     return f(copy);
   } finally {
