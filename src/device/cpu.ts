@@ -64,11 +64,7 @@ export class CpuDevice extends HostDevice {
       description: `${workers} thread${workers === 1 ? '' : 's'}`,
       workers,
       exact,
-      allocator: new CachingAllocator({
-        reserve: (bytes) => reserve(bytes),
-        release: (address, size) => void release(address, size),
-        mostUnused: HOST_MOST_UNUSED,
-      }),
+      allocator: new CachingAllocator({ reserve, release, mostUnused: HOST_MOST_UNUSED }),
     });
     this.compiler = compiler;
     const wrap = (name: keyof typeof runtimeModule.kernels) =>

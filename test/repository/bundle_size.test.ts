@@ -79,7 +79,7 @@ afterAll(() => {
 });
 
 it('a network trained by Adam: at most 40 kB of code, 80 kB with the kernel sources that it reaches', async () => {
-  expect((await bundle(program, [withoutTexts])).bytes).toBeLessThan(40 * 1024);
+  expect((await bundle(program, [withoutTexts])).bytes).toBeLessThan(40_000);
   expect((await bundle(program)).bytes).toBeLessThan(80_000);
 });
 

@@ -115,7 +115,10 @@ export function convShapeOf(
 
 /** A linear layer of [rows, inputs] as a convolution: each row is an image of one pixel. */
 export function linearShape(rows: number, inputs: number, outputs: number): ConvShape {
-  return convShapeOf([rows, 1, 1, inputs], [outputs, 1, 1, inputs]);
+  // Written out, so that programs without convolutions do not contain their arithmetic.
+  const pixel = { height: 1, width: 1, outputHeight: 1, outputWidth: 1, kernelHeight: 1, kernelWidth: 1 };
+  const steps = { strideY: 1, strideX: 1, paddingY: 0, paddingX: 0, dilationY: 1, dilationX: 1, groups: 1 };
+  return { batch: rows, channels: inputs, outputs, ...pixel, ...steps };
 }
 
 /** The convolution at stride 1 whose forward pass computes the input gradient of `shape`, which is at stride 1 too. */
