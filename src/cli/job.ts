@@ -28,10 +28,10 @@ export async function joinJob(): Promise<void> {
   joined = openRanks();
 }
 
-let write = process.stderr.write.bind(process.stderr);
+/** Writes to standard error in a silent rank too. */
+const write = process.stderr.write.bind(process.stderr);
 
 function silence(): void {
-  write = process.stderr.write.bind(process.stderr);
   for (const stream of [process.stdout, process.stderr])
     stream.write = ((_chunk: unknown, ...rest: unknown[]) => {
       const done = rest.at(-1);

@@ -1,7 +1,6 @@
 // The command `sample`: draws images from a checkpoint and writes them to a file.
 
 import { UsageError } from '../errors.ts';
-import { solverNames } from '../flow/index.ts';
 import { type Captions, captionsOf } from '../run/captions/captions.ts';
 import { keysReadBy } from '../run/config/explain.ts';
 import { readLatents, requireSamplesWritable, sampleWriter } from '../run/sampling/output.ts';
@@ -21,6 +20,7 @@ import {
   note,
   partialOption,
 } from './shared.ts';
+import { checkSolver, readSolver, solverOptions } from './solver.ts';
 
 const DEFAULT_NUM = 64;
 const MOST_SCALE = 64;
@@ -48,17 +48,7 @@ export const sampleCommand: Command = {
       value: 'B',
       help: `images per batch, which share the step size of rk45; default: num, at most ${LARGEST_DEFAULT_BATCH}`,
     },
-    sampler: {
-      value: 'NAME',
-      help: `${solverNames.join(' | ')}; default: sampling.use_ode_sampler`,
-      key: 'sampling.use_ode_sampler',
-    },
-    steps: {
-      value: 'N',
-      help: 'steps of the fixed-step samplers; default: sampling.sample_N',
-      key: 'sampling.sample_N',
-    },
-    tol: { value: 'T', help: 'tolerance of rk45; default: sampling.ode_tol', key: 'sampling.ode_tol' },
+    ...solverOptions,
     prompt: { value: 'TEXT', help: 'text of the images, for a network with captions; default: its captions in turn' },
     guidance: {
       value: 'G',
@@ -76,10 +66,7 @@ export const sampleCommand: Command = {
       scale: parsed.whole('scale', 1, MOST_SCALE),
       labels: parsed.has('labels') || undefined,
     });
-    const named = parsed.oneOf('sampler', solverNames);
-    if (named !== undefined) parsed.overrides.push({ path: ['sampling', 'use_ode_sampler'], text: named });
-    const steps = parsed.whole('steps', 1);
-    const tolerance = parsed.positive('tol');
+    const { steps, tolerance } = readSolver(parsed);
     const seed = parsed.whole('seed', 0, Number.MAX_SAFE_INTEGER);
     const guidance = parsed.positive('guidance', 1000);
     const prompt = parsed.text('prompt');
@@ -97,11 +84,7 @@ export const sampleCommand: Command = {
     if (cut > 0)
       note(`the last ${cut} tokens of the prompt are left out: the network takes ${config.model.text_length}`);
     const { use_ode_sampler: solver, sigma_variance: noise } = config.sampling;
-    const [inert, instead] = solver === 'rk45' ? ['steps', 'tol'] : ['tol', 'steps'];
-    if (parsed.has(inert))
-      throw new UsageError(
-        `--${inert} has no effect with the sampler ${solver}; give --${instead}, or another --sampler`,
-      );
+    checkSolver(parsed, config);
     if (parsed.has('latents') && parsed.has('seed') && !(solver === 'euler' && noise > 0))
       throw new UsageError('--seed has no effect with --latents: no noise is drawn');
     const latentsFile = parsed.text('latents');

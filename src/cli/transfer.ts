@@ -1,6 +1,5 @@
 // The command `transfer`: carries images to the other domain of a flow between two sets of images, or back.
 import { UsageError } from '../errors.ts';
-import { solverNames } from '../flow/index.ts';
 import { loadModel } from '../run/checkpoints/open.ts';
 import { keysReadBy } from '../run/config/explain.ts';
 import { requireSamplesWritable, sampleWriter } from '../run/sampling/output.ts';
@@ -18,6 +17,7 @@ import {
   namedCheckpoint,
   note,
 } from './shared.ts';
+import { checkSolver, readSolver, solverOptions } from './solver.ts';
 
 const MOST_SCALE = 64;
 
@@ -40,17 +40,7 @@ export const transferCommand: Command = {
       required: true,
     },
     reverse: { help: 'from the target to the source' },
-    sampler: {
-      value: 'NAME',
-      help: `${solverNames.join(' | ')}; default: sampling.use_ode_sampler`,
-      key: 'sampling.use_ode_sampler',
-    },
-    steps: {
-      value: 'N',
-      help: 'steps of the fixed-step samplers; default: sampling.sample_N',
-      key: 'sampling.sample_N',
-    },
-    tol: { value: 'T', help: 'tolerance of rk45; default: sampling.ode_tol', key: 'sampling.ode_tol' },
+    ...solverOptions,
     seed: { value: 'S', help: 'seed of the noise of sampling.smooth_source', key: 'seed' },
     scale: { value: 'N', help: 'pixels for each pixel of an image in the sheet; default 1' },
     config: { value: 'CONFIG', help: `${configHelp}; default: the configuration in the checkpoint` },
@@ -61,10 +51,7 @@ export const transferCommand: Command = {
     const isSheet = /\.png$/i.test(out);
     const scale = parsed.whole('scale', 1, MOST_SCALE);
     const write = sampleWriter(out, { columns: undefined, scale });
-    const named = parsed.oneOf('sampler', solverNames);
-    if (named !== undefined) parsed.overrides.push({ path: ['sampling', 'use_ode_sampler'], text: named });
-    const steps = parsed.whole('steps', 1);
-    const tolerance = parsed.positive('tol');
+    const { steps, tolerance } = readSolver(parsed);
     const seed = parsed.whole('seed', 0, Number.MAX_SAFE_INTEGER);
     const reverse = parsed.has('reverse');
     const given = parsed.required('input');
@@ -79,12 +66,7 @@ export const transferCommand: Command = {
     const path = await namedCheckpoint(parsed);
     const config = await configOfCheckpoint(parsed, path);
     requireTransfer(config);
-    const { use_ode_sampler: solver } = config.sampling;
-    const [inert, instead] = solver === 'rk45' ? ['steps', 'tol'] : ['tol', 'steps'];
-    if (parsed.has(inert))
-      throw new UsageError(
-        `--${inert} has no effect with the sampler ${solver}; give --${instead}, or another --sampler`,
-      );
+    checkSolver(parsed, config);
     const input = await transferInput(config, number ?? [given, ...parsed.operands], { reverse, onNotice: note });
     const device = await deviceOf(parsed, config);
     const { model: loaded } = await loadModel(path, config, { device, onNotice: note });

@@ -1,16 +1,14 @@
 // The digits in the built page: grids of the same noise, the walk between two noises, and a drawn digit that is led back to its noise.
 import { createRequire } from 'node:module';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { browserPath } from '../support/browser.ts';
-import { builtPage, linkTo, openPage } from '../support/playground.ts';
+import { linkTo, openPage, startPlayground } from '../support/playground.ts';
 
 let browser: Browser;
 let address: string;
 
 beforeAll(async () => {
-  address = builtPage();
-  browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox', '--disable-gpu'] });
+  ({ address, browser } = await startPlayground());
 }, 120_000);
 
 afterAll(() => browser?.close());

@@ -1,15 +1,13 @@
 // The drawer of interpolants and samplers in the built page.
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { browserPath } from '../support/browser.ts';
-import { builtPage, exported, linkTo, openPage, quick, trained } from '../support/playground.ts';
+import { exported, linkTo, openPage, quick, startPlayground, trained } from '../support/playground.ts';
 
 let browser: Browser;
 let address: string;
 
 beforeAll(async () => {
-  address = builtPage();
-  browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox', '--disable-gpu'] });
+  ({ address, browser } = await startPlayground());
 }, 120_000);
 
 afterAll(() => browser?.close());

@@ -8,15 +8,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { decode as decodePng } from 'fast-png';
-import { type Browser, chromium } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { defaults } from '../../playground/src/model/settings.ts';
 import { short } from '../../playground/src/model/short.ts';
 import { openDevice } from '../../src/device/open.ts';
 import { decodeSafetensors, readNpz } from '../../src/io/index.ts';
 import { type FlowFigures, PlaneSession, type PlaneSettings } from '../../src/plane/index.ts';
-import { browserPath } from '../support/browser.ts';
-import { builtPage, exported, figureOf, linkTo, openPage, quick, trained } from '../support/playground.ts';
+import { exported, figureOf, linkTo, openPage, quick, startPlayground, trained } from '../support/playground.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-playground-'));
@@ -24,8 +23,7 @@ let browser: Browser;
 let address: string;
 
 beforeAll(async () => {
-  address = builtPage();
-  browser = await chromium.launch({ executablePath: browserPath(), args: ['--no-sandbox', '--disable-gpu'] });
+  ({ address, browser } = await startPlayground());
 }, 120_000);
 
 afterAll(async () => {

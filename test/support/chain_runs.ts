@@ -9,6 +9,23 @@ import { type Fault, faultEnvironment } from './faults.ts';
 
 export const bin = fileURLToPath(new URL('../../bin/rectiflow.js', import.meta.url));
 
+/** Keys of a chain of few steps, with a network of few channels and no classifier. */
+export const smallChain = {
+  'model.nf': 8,
+  'training.batch_size': 16,
+  'training.n_iters': 9,
+  'training.snapshot_freq': 10,
+  'training.snapshot_freq_for_preemption': 4,
+  'training.eval_freq': 1000,
+  'training.snapshot_sampling': false,
+  'chain.reflow_iters': 5,
+  'chain.pairs': 40,
+  'chain.pair_steps': 2,
+  'chain.classifier': false,
+  'eval.num_samples': 10,
+  'eval.straightness_samples': 4,
+};
+
 export class ChainRuns {
   private readonly root: string;
   private readonly config: string;

@@ -1,9 +1,10 @@
 // The built page of the playground, and what tests of it share.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import type { Browser, Download, Page } from 'playwright-core';
+import { type Browser, chromium, type Download, type Page } from 'playwright-core';
 import { defaults, type Settings } from '../../playground/src/model/settings.ts';
 import { encodeSettings } from '../../playground/src/model/share.ts';
+import { browserPath } from './browser.ts';
 import { buildWasm } from './wasm.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -15,6 +16,12 @@ export function builtPage(): string {
   const { status, stderr } = spawnSync(process.execPath, words, { cwd: root, encoding: 'utf8' });
   if (status !== 0) throw new Error(`the playground was not built: ${stderr}`);
   return pathToFileURL(`${root}dist/playground/index.html`).href;
+}
+
+/** The address of the built page, and a browser to open it in. */
+export async function startPlayground(): Promise<{ address: string; browser: Browser }> {
+  const args = ['--no-sandbox', '--disable-gpu'];
+  return { address: builtPage(), browser: await chromium.launch({ executablePath: browserPath(), args }) };
 }
 
 /** The page's address with these changes of its settings. */

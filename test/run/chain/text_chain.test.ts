@@ -13,32 +13,20 @@ import { type ArrayFile, readNpy, readNpz } from '../../../src/io/index.ts';
 import { chainStages, reportConfig } from '../../../src/run/chain/stages.ts';
 import { type ReportFigures, trainClassifier } from '../../../src/run/index.ts';
 import { scope } from '../../../src/tensor/scope.ts';
-import { bin, ChainRuns } from '../../support/chain_runs.ts';
+import { bin, ChainRuns, smallChain } from '../../support/chain_runs.ts';
 import { configWith } from '../../support/config.ts';
 import { full } from '../../support/devices.ts';
 import { noFaults } from '../../support/faults.ts';
 
 const MOST_KILLS = full ? 40 : 3;
 const root = mkdtempSync(join(tmpdir(), 'rectiflow-text-chain-'));
-/** A chain of few steps with a network of few channels. Its classifiers are tested below and by train_classifier.test.ts. */
+/** Its classifiers are tested below and by train_classifier.test.ts. */
 const values = {
-  'model.nf': 8,
+  ...smallChain,
   'model.heads': 2,
   'model.text_width': 8,
   'model.text_layers': 1,
-  'training.batch_size': 16,
-  'training.n_iters': 9,
-  'training.snapshot_freq': 10,
-  'training.snapshot_freq_for_preemption': 4,
-  'training.eval_freq': 1000,
-  'training.snapshot_sampling': false,
-  'chain.reflow_iters': 5,
   'chain.distil_iters': 5,
-  'chain.pairs': 40,
-  'chain.pair_steps': 2,
-  'chain.classifier': false,
-  'eval.num_samples': 10,
-  'eval.straightness_samples': 4,
 };
 const chains = new ChainRuns(root, 'digits_text', values);
 const captions = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine'].map(

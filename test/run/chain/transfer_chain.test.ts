@@ -9,31 +9,15 @@ import { readManifest } from '../../../src/data/index.ts';
 import { readPng } from '../../../src/io/index.ts';
 import { chainStages, reportConfig } from '../../../src/run/chain/stages.ts';
 import type { ReportFigures } from '../../../src/run/index.ts';
-import { bin, ChainRuns } from '../../support/chain_runs.ts';
+import { bin, ChainRuns, smallChain } from '../../support/chain_runs.ts';
 import { configWith } from '../../support/config.ts';
 import { full } from '../../support/devices.ts';
 import { noFaults } from '../../support/faults.ts';
 
 const MOST_KILLS = full ? 40 : 2;
 const root = mkdtempSync(join(tmpdir(), 'rectiflow-transfer-chain-'));
-/** A chain of few steps with a network of few channels. Its classifiers are tested in test/run/training/transfer.test.ts. */
-const values = {
-  'model.nf': 8,
-  'training.batch_size': 16,
-  'training.n_iters': 9,
-  'training.snapshot_freq': 10,
-  'training.snapshot_freq_for_preemption': 4,
-  'training.eval_freq': 1000,
-  'training.snapshot_sampling': false,
-  'chain.reflow_iters': 5,
-  'chain.pairs': 40,
-  'chain.pair_steps': 2,
-  'chain.classifier': false,
-  'eval.num_samples': 10,
-  'eval.features': 'pixels',
-  'eval.straightness_samples': 4,
-};
-const chains = new ChainRuns(root, 'digits_bold', values);
+/** Its classifiers are tested in test/run/training/transfer.test.ts. */
+const chains = new ChainRuns(root, 'digits_bold', { ...smallChain, 'eval.features': 'pixels' });
 const reportOf = (path: string) => JSON.parse(readFileSync(join(path, 'report.json'), 'utf8')) as ReportFigures;
 
 it('its stages train three classifiers that no flow sees', async () => {
