@@ -1,5 +1,7 @@
 // TensorFlow.js with its backend in WebAssembly, on as many threads as it chooses.
 import * as tf from '@tensorflow/tfjs-core';
+// The package's own entry point registers no gradients.
+import '@tensorflow/tfjs-core/dist/register_all_gradients.js';
 import { getThreadsCount, setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import { BATCH, nextBatch, RATE, SIZES } from './batches.js';
 
