@@ -2,11 +2,20 @@
 // no convex cost of Z_1 - Z_0 rises from one coupling to the next (theorem 3.5), and paths become straighter (theorem 3.7).
 // They are checked exactly where the velocity has a closed form, then for learned flows up to sampling error.
 import { beforeAll, describe, expect, it } from 'vitest';
+import { gradients } from '../../src/autograd/gradients.ts';
 import { samplePoints } from '../../src/data/index.ts';
 import type { Device } from '../../src/device/device.ts';
 import { openDevice } from '../../src/device/open.ts';
-import { initialNoise, rectifiedFlowLoss, sample, straightness, type Velocity } from '../../src/flow/index.ts';
-import { add, sub } from '../../src/kernels/elementwise.ts';
+import {
+  encode,
+  featureDistance,
+  initialNoise,
+  rectifiedFlowLoss,
+  sample,
+  straightness,
+  type Velocity,
+} from '../../src/flow/index.ts';
+import { add, square, sub } from '../../src/kernels/elementwise.ts';
 import { matmul } from '../../src/kernels/matmul.ts';
 import { concat, reshape } from '../../src/kernels/movement.ts';
 import { Adam, Initializer, MLP } from '../../src/nn/index.ts';
@@ -245,4 +254,159 @@ describe.each([
       optimizer.withEma(() => straightness(velocity, { shape: [2], count: 1000, seed: 5, steps: 50, device }));
     expect((await bent(reflow)).straightness).toBeLessThan((await bent(flow)).straightness / 20);
   }, 60_000);
+});
+
+/** Gaussians of one deviation around centres, each as likely as the others. */
+interface Mixture {
+  centres: readonly (readonly [number, number])[];
+  deviation: number;
+}
+
+function drawMixture({ centres, deviation }: Mixture, count: number, seed: number): Float32Array {
+  const choose = random(`centres ${seed}`);
+  const points = samplePoints('gaussian', count, seed);
+  for (let i = 0; i < count; i++) {
+    const centre = centres[Math.floor(choose() * centres.length)];
+    for (const axis of [0, 1]) points[2 * i + axis] = centre[axis] + deviation * points[2 * i + axis];
+  }
+  return points;
+}
+
+/**
+ * E[X_1 - X_0 | X_t = x] of independent points of two mixtures: X_t is one around every t b + (1 - t) a, with the variance
+ * c = t^2 r^2 + (1 - t)^2 s^2, and given its centre E[X_1 - X_0 | x] = b - a + (t r^2 - (1 - t) s^2) / c (x - t b - (1 - t) a).
+ */
+function mixtureVelocity(from: Mixture, to: Mixture): Velocity {
+  return (x, t) => {
+    const [points, times] = [x.dataSync(), t.dataSync()];
+    const values = new Float32Array(points.length);
+    for (let i = 0; i < times.length; i++) {
+      const [px, py, time] = [points[2 * i], points[2 * i + 1], times[i]];
+      const c = (time * to.deviation) ** 2 + ((1 - time) * from.deviation) ** 2;
+      const rate = (time * to.deviation ** 2 - (1 - time) * from.deviation ** 2) / c;
+      const given = from.centres.flatMap((a) =>
+        to.centres.map((b) => {
+          const [dx, dy] = [px - time * b[0] - (1 - time) * a[0], py - time * b[1] - (1 - time) * a[1]];
+          return { log: -(dx * dx + dy * dy) / (2 * c), v: [b[0] - a[0] + rate * dx, b[1] - a[1] + rate * dy] };
+        }),
+      );
+      const most = given.reduce((found, { log }) => Math.max(found, log), Number.NEGATIVE_INFINITY);
+      let total = 0;
+      for (const { log, v } of given) {
+        const weight = Math.exp(log - most);
+        total += weight;
+        for (const axis of [0, 1]) values[2 * i + axis] += weight * v[axis];
+      }
+      for (const axis of [0, 1]) values[2 * i + axis] /= total;
+    }
+    return tensor(values, { shape: x.shape, device });
+  };
+}
+
+describe('from a mixture of three to a mixture of two, with the exact velocity, and its reflow', () => {
+  const [from, to]: Mixture[] = [
+    {
+      centres: [
+        [-3, -1],
+        [-3, 2],
+        [-1, 0],
+      ],
+      deviation: 0.6,
+    },
+    {
+      centres: [
+        [2, 2],
+        [2, -2],
+      ],
+      deviation: 0.8,
+    },
+  ];
+  const count = 1500;
+  const along = { shape: [2], solver: 'rk4', steps: 40, epsilon: 0 } as const;
+  interface Coupling {
+    z0: Float32Array;
+    z1: Float32Array;
+  }
+  /** Where points of the source go, and where points of the target come from, along one flow. */
+  const couplings = async (velocity: Velocity, seed: number): Promise<Coupling[]> => {
+    const [z0, z1] = [drawMixture(from, count, seed), drawMixture(to, count, seed + 1)];
+    const there = await sample(velocity, { ...along, count, seed, latents: z0, device });
+    const back = await encode(velocity, z1, { ...along, device });
+    return [
+      { z0, z1: there.samples },
+      { z0: back.latents, z1 },
+    ];
+  };
+  let first: Coupling[];
+  let second: Coupling[];
+  beforeAll(async () => {
+    const exact = mixtureVelocity(from, to);
+    first = await couplings(exact, 21);
+    const batch = 256;
+    const total = 32 * batch;
+    const z0 = drawMixture(from, total, 5);
+    const { samples: z1 } = await sample(exact, { ...along, steps: 20, count: total, seed: 5, latents: z0, device });
+    const { velocity, optimizer } = learn((step) => {
+      const at = 2 * batch * (step % 32);
+      return { x0: z0.slice(at, at + 2 * batch), x1: z1.slice(at, at + 2 * batch) };
+    }, 3000);
+    // The same starts as those of the first flow, so that costs are compared pair by pair.
+    second = await optimizer.withEma(() => couplings(velocity, 21));
+  }, 60_000);
+
+  it('both keep their marginals, in both directions', () => {
+    const n = 600;
+    const part = (points: Float32Array) => points.slice(0, 2 * n);
+    const [source, target] = [drawMixture(from, n, 91), drawMixture(to, n, 92)];
+    for (const [there, back] of [first, second]) {
+      expect(permutationTest(part(there.z1), target)).toBeGreaterThan(0.01);
+      expect(permutationTest(part(back.z0), source)).toBeGreaterThan(0.01);
+    }
+    // The test is sensitive enough to see other weights of the centres.
+    const upper = { ...to, centres: [...to.centres, to.centres[0]] };
+    expect(permutationTest(drawMixture(upper, n, 93), target)).toBe(0.01);
+  }, 60_000);
+
+  it('no convex cost rises, in either direction', () => {
+    const independent: Coupling = { z0: drawMixture(from, count, 31), z1: drawMixture(to, count, 32) };
+    const convex: [string, (dx: number, dy: number) => number][] = [
+      ['length', (dx, dy) => Math.hypot(dx, dy)],
+      ['square', (dx, dy) => dx ** 2 + dy ** 2],
+      ['fourth power', (dx, dy) => (dx ** 2 + dy ** 2) ** 2],
+      ['vertical', (_, dy) => Math.abs(dy)],
+      ['one-sided', (dx, dy) => Math.max(0, dx + dy - 4)],
+    ];
+    for (const [name, cost] of convex) {
+      const of = ({ z0, z1 }: Coupling) =>
+        Array.from({ length: count }, (_, i) => cost(z1[2 * i] - z0[2 * i], z1[2 * i + 1] - z0[2 * i + 1]));
+      const before = of(independent);
+      for (const [direction, coupling] of first.entries()) {
+        const once = of(coupling);
+        const error = Math.hypot(standardError(before), standardError(once));
+        expect(mean(once) - mean(before), name).toBeLessThan(-2 * error);
+        const rise = of(second[direction]).map((value, i) => value - once[i]);
+        expect(mean(rise), name).toBeLessThan(3 * standardError(rise));
+      }
+    }
+  });
+
+  it('weight 0 of the loss in features is the plain loss, and its gradient, to the bit', () => {
+    const [x0, x1] = [drawMixture(from, 64, 1), drawMixture(to, 64, 2)];
+    const results = [undefined, featureDistance((x) => square(x), 0)].map((distance) =>
+      scope(() => {
+        const network = new MLP([3, 16, 2], new Initializer({ seed: 1, device }));
+        const velocity: Velocity = (x, t) => network.forward(concat([x, reshape(t, [-1, 1])], 1));
+        const shape = [64, 2];
+        const loss = rectifiedFlowLoss(velocity, tensor(x1, { shape, device }), {
+          ...{ seed: 0, first: 0, x0: tensor(x0, { shape, device }), distance },
+        });
+        const slopes = gradients(
+          loss,
+          [...network.namedTensors()].map(([, weight]) => weight),
+        );
+        return [loss, ...slopes].map((value) => Array.from(value.dataSync()));
+      }),
+    );
+    expect(results[1]).toEqual(results[0]);
+  });
 });
