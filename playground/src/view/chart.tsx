@@ -61,7 +61,8 @@ export function Chart({ lines, label, logX, logY, height = 120, xText, marks }: 
         axes: [
           {
             ...axis,
-            size: 20,
+            size: 24,
+            gap: 8,
             values: xText ? (_u, values) => values.map((v) => (v === null ? '' : xText(v))) : undefined,
             splits: marks ? () => marks : undefined,
             filter: marks ? (_u, splits) => splits : undefined,

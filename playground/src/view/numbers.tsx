@@ -47,7 +47,8 @@ export function Numbers() {
   const pairs = store.pairNumbers.value;
   return (
     <Panel title="Numbers">
-      <section class="scroll" aria-label="Table of numbers">
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls needs the focus, so that keys can scroll it. */}
+      <section class="scroll" aria-label="Table of numbers" tabIndex={0}>
         <table>
           <thead>
             <tr>
