@@ -7,6 +7,9 @@ import './styles/parts.css';
 import './styles/screens.css';
 import './styles/digits.css';
 import { begin, refreshField, startWorker } from './engine/client.ts';
+import { drawNoise } from './engine/digit_client.ts';
+import { ready as digitsReady } from './model/digit_store.ts';
+import { defaults } from './model/settings.ts';
 import { decodeSettings, LinkError } from './model/share.ts';
 import * as store from './model/store.ts';
 import { ProblemControls, Transport, ViewControls } from './view/controls.tsx';
@@ -16,14 +19,14 @@ import { Header, Notice } from './view/header.tsx';
 import { Numbers } from './view/numbers.tsx';
 import { Stage } from './view/stage.tsx';
 import { followSystem } from './view/theme.ts';
-import { Tour, tourStop } from './view/tour.tsx';
+import { leaveTour, Tour, tourStop } from './view/tour.tsx';
 
 function App() {
   return (
     <>
-      <a class="skip" href="#plane">
+      <button type="button" class="skip" onClick={skip}>
         Skip to the picture
-      </a>
+      </button>
       <Header />
       <Notice />
       {store.view.value.page === 'digits' ? <DigitsPage /> : <PlanePage />}
@@ -36,6 +39,11 @@ function App() {
       </footer>
     </>
   );
+}
+
+/** Goes to the picture; the address keeps the link that it may hold. */
+function skip(): void {
+  document.getElementById('plane')?.focus();
 }
 
 function footnote(): string {
@@ -64,23 +72,26 @@ function PlanePage() {
   );
 }
 
+/** The settings of the address; the defaults where it has none, or a link that cannot be read. */
 function readLink(): void {
-  if (location.hash.length < 2 || location.hash === '#plane') return;
+  let settings = defaults;
+  store.notice.value = undefined;
   try {
-    const settings = decodeSettings(location.hash);
-    store.problem.value = settings.problem;
-    store.view.value = settings.view;
+    if (location.hash.length > 1) settings = decodeSettings(location.hash);
   } catch (error) {
     if (!(error instanceof LinkError)) throw error;
     store.say(error.message, true);
   }
+  store.problem.value = settings.problem;
+  store.view.value = settings.view;
 }
 
 readLink();
 window.addEventListener('hashchange', () => {
-  if (location.hash === '#plane') return;
+  leaveTour();
   readLink();
   begin();
+  if (digitsReady.value) drawNoise();
 });
 render(<App />, document.getElementById('app') as HTMLElement);
 followSystem();

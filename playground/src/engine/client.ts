@@ -13,6 +13,8 @@ let fieldAsked: number | undefined;
 let fieldStale = false;
 let run = 0;
 let asked = 0;
+/** The notice of a problem that could not begin. */
+let fault: typeof store.notice.value;
 /** The last request of each kind and flow: answers to earlier ones are out of date. */
 const latest = new Map<string, number>();
 const weightsAsked = new Map<number, (weights: { bytes: Uint8Array; unit: number }) => void>();
@@ -50,6 +52,8 @@ function lose(reason: string): void {
   batch(() => {
     loseDigits();
     store.working.value = false;
+    store.ready.value = false;
+    store.broken.value = true;
     store.say(`The worker that computes was lost (${reason}). Press Reset to start another one.`, true, {
       text: 'Reset',
       run: begin,
@@ -66,6 +70,7 @@ export function begin(): void {
   batch(() => {
     store.working.value = false;
     store.ready.value = false;
+    store.broken.value = false;
     store.states.value = {};
     store.paths.value = {};
     store.measures.value = {};
@@ -138,7 +143,9 @@ export function compare(): void {
   send({ kind: 'compare', run, ask: asked, flow, how: followOf(store.view.peek()) });
 }
 
-export function weightsOf(flow: Flow): Promise<{ bytes: Uint8Array; unit: number }> {
+/** @throws Error if there is no worker */
+export async function weightsOf(flow: Flow): Promise<{ bytes: Uint8Array; unit: number }> {
+  if (!theWorker()) throw new Error('The worker that has the weights was lost. Press Reset first, and train again.');
   const number = ++asked;
   return new Promise((resolve) => {
     weightsAsked.set(number, resolve);
@@ -161,7 +168,10 @@ function receive(answer: Answer): void {
       // Without a device, nothing can be computed.
       if (store.engine.peek() === 0) store.device.value = '';
       store.working.value = false;
+      store.broken.value = !store.ready.peek();
+      fieldAsked = undefined;
       store.say(answer.message, true);
+      if (store.broken.peek()) fault = store.notice.peek();
     });
     return;
   }
@@ -173,6 +183,8 @@ function take(answer: Exclude<Answer, { kind: 'opened' | 'failed' } | DigitAnswe
   switch (answer.kind) {
     case 'began':
       store.ready.value = true;
+      // What kept an earlier problem from its beginning is over.
+      if (fault && store.notice.peek() === fault) store.notice.value = undefined;
       store.clouds.value = answer.clouds;
       store.pairNumbers.value = answer.pairs;
       refresh();

@@ -26,8 +26,9 @@ import {
 /** Points whose paths are shown, and points of a cloud that are shown. */
 export const FOLLOWED = 300;
 const SHOWN = 1500;
-/** Pairs of the kernel, which looks at each of them for each point. */
+/** Pairs of the kernel, which looks at each of them for each point, and how many of a list it takes. */
 const KERNEL_PAIRS = 600;
+const KERNEL_LISTED = 1000;
 /** Kernel sessions that are kept. */
 const MOST_KERNELS = 4;
 /** Cells of a side of the grid of arrows. */
@@ -90,7 +91,7 @@ export class Sessions {
     let session = this.kernels.get(key);
     if (!session) {
       const ends = this.ends();
-      const size = ends.given ? {} : { pairs: KERNEL_PAIRS };
+      const size = ends.given ? { given: thinned(ends.given) } : { pairs: KERNEL_PAIRS };
       const kernel = { velocity, bandwidth, neighbours, reflow: 2, points: FOLLOWED } as const;
       session = new PlaneSession({ ...ends, ...size, ...kernel }, { device: this.device });
       for (const [old, one] of this.kernels) {
@@ -107,6 +108,12 @@ export class Sessions {
   begun(how: Follow): Flow[] {
     const session = this.of(how);
     return flows.filter((flow) => numberOf(session, flow) >= 0);
+  }
+
+  /** Whether the numbers of the flow are there. */
+  complete(flow: Flow, how: Follow): boolean {
+    const session = this.of(how);
+    return session.flows[numberOf(session, flow)]?.figures !== undefined;
   }
 
   paths(flow: Flow, how: Follow): Paths {
@@ -234,6 +241,18 @@ export class Sessions {
     };
     return { bytes: encodeSafetensors(tensors, metadata), unit };
   }
+}
+
+/** The list of pairs, or evenly spaced ones of it. */
+function thinned({ x0, x1 }: NonNullable<PlaneSettings['given']>): NonNullable<PlaneSettings['given']> {
+  const count = x0.length / 2;
+  if (count <= KERNEL_LISTED) return { x0, x1 };
+  const some = (points: ArrayLike<number>) =>
+    Float32Array.from(
+      { length: 2 * KERNEL_LISTED },
+      (_, i) => points[2 * Math.floor(((i >> 1) * count) / KERNEL_LISTED) + (i % 2)],
+    );
+  return { x0: some(x0), x1: some(x1) };
 }
 
 /** The largest distance of two points with the same number. */

@@ -1,5 +1,6 @@
 // The worker: opens the device, answers the page in the order of its requests, and trains in short turns between them.
 import { type Device, openDevice } from 'rectiflow';
+import { type Coupling, couplings } from '../model/settings.ts';
 import { DigitDesk } from './digit_desk.ts';
 import type { Answer, Flow, Follow, Request } from './messages.ts';
 import { flowOf, GRID, Sessions } from './sessions.ts';
@@ -37,9 +38,17 @@ self.onmessage = ({ data }: MessageEvent<Request>) => {
   queue = queue.then(() => answer(data)).catch(fail);
 };
 
+/** A message of the library as the page says it: without the caller, and with the page's names of couplings. */
+function sentence(message: string): string {
+  const text = message
+    .replace(/^\[\w+\] /, '')
+    .replace(/(?<=coupling ")\w+(?=")/, (name) => couplings[name as Coupling] ?? name);
+  return `${text[0].toUpperCase()}${text.slice(1)}${text.endsWith('.') ? '' : '.'}`;
+}
+
 function fail(error: Error): void {
   training = false;
-  post({ kind: 'failed', message: error.message.replace(/^\[\w+\] /, '') });
+  post({ kind: 'failed', message: sentence(error.message) });
 }
 
 async function answer(request: Request): Promise<void> {
@@ -47,7 +56,12 @@ async function answer(request: Request): Promise<void> {
     device = await openDevice('wasm', { threads: request.threads });
     return post({ kind: 'opened', description: device.description });
   }
-  if (request.kind === 'pause' || !device) return;
+  // It was heard, unless what it pauses was still waiting.
+  if (request.kind === 'pause') {
+    stop();
+    return;
+  }
+  if (!device) return;
   if (DigitDesk.takes(request)) return digits.answer(request, device);
   if (request.kind === 'begin') {
     stop();
@@ -115,20 +129,26 @@ async function followAll(now: Sessions, how: Follow): Promise<void> {
   if (shown !== how) return;
   const session = now.of(how);
   if (how.velocity === 'kernel') {
-    let known = 0;
-    while (!session.idle && shown === how && now === sessions) {
-      session.advance(TURN);
+    let [known, measured] = [0, 0];
+    while (shown === how && now === sessions) {
       // A picture as soon as a flow of the kernel is there; its numbers follow.
       const begun = now.begun(how);
       for (const flow of begun.slice(known)) sendPaths(now, flow, how);
-      known = begun.length;
+      const complete = begun.filter((flow) => now.complete(flow, how));
+      for (const flow of complete.slice(measured)) sendMeasures(now, flow, how);
+      [known, measured] = [begun.length, complete.length];
+      if (session.idle) return;
+      session.advance(TURN);
       await pauseBetween();
     }
-    if (shown !== how || now !== sessions) return;
-    for (const flow of now.begun(how)) if (known === 0) sendPaths(now, flow, how);
-  } else for (const flow of now.begun(how)) sendPaths(now, flow, how);
-  for (const flow of now.begun(how)) post({ kind: 'measures', run, how, measures: now.measures(flow, how) });
+    return;
+  }
+  for (const flow of now.begun(how)) sendPaths(now, flow, how);
+  for (const flow of now.begun(how)) sendMeasures(now, flow, how);
 }
+
+const sendMeasures = (now: Sessions, flow: Flow, how: Follow) =>
+  post({ kind: 'measures', run, how, measures: now.measures(flow, how) });
 
 function sendPaths(now: Sessions, flow: Flow, how: Follow): void {
   const paths = now.paths(flow, how);
@@ -208,7 +228,7 @@ function picture(now: Sessions, whole = false): void {
     sent.picture = performance.now();
   }
   if (whole || time - sent.measure >= MEASURE) {
-    post({ kind: 'measures', run, how: shown, measures: now.measures(flow, shown) });
+    sendMeasures(now, flow, shown);
     sent.measure = performance.now();
   }
 }

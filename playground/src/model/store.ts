@@ -42,6 +42,8 @@ export const gaussian = computed(() => 'preset' in problem.value.from && problem
 
 /** Whether the worker has the problem of the page, and can train. */
 export const ready = signal(false);
+/** Whether the worker cannot begin, because the problem of the page does not hold or it was lost. */
+export const broken = signal(false);
 /** Whether the worker trains. */
 export const working = signal(false);
 export const stepsPerSecond = signal(0);

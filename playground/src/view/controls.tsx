@@ -27,6 +27,7 @@ export function Transport() {
   const kernel = store.view.value.velocity === 'kernel';
   const progress = state ? Math.min(1, state.step / steps) : 0;
   const complete = last?.complete === true;
+  const more = complete && !kernel && store.ready.value && flow !== 'distilled';
   const doing =
     state?.task === 'pairs'
       ? 'making pairs'
@@ -34,10 +35,11 @@ export function Transport() {
         ? 'measuring'
         : `step ${(state?.step ?? 0).toLocaleString('en')} of ${steps.toLocaleString('en')}`;
   return (
-    <section class="transport" aria-label="Training">
+    <section class="transport" aria-label="Progress">
       <div class="buttons">
         {working ? (
-          <button type="button" class="main" onClick={pause}>
+          // The second click of a double click on Train is no wish to pause.
+          <button type="button" class="main" onClick={({ detail }) => detail !== 2 && pause()}>
             <Icon name="pause" /> Pause
           </button>
         ) : (
@@ -58,16 +60,18 @@ export function Transport() {
         <button type="button" class="tool" onClick={begin} aria-label="Reset the training" title="Reset">
           <Icon name="reset" />
         </button>
-        <button type="button" disabled={!complete || kernel || flow === 3 || flow === 'distilled'} onClick={reflow}>
+        <button type="button" disabled={!more || flow === 3} onClick={reflow}>
           Reflow
         </button>
-        <button type="button" disabled={!complete || kernel || flow === 'distilled'} onClick={distil}>
+        <button type="button" disabled={!more} onClick={distil}>
           Distil
         </button>
       </div>
       <p class="status">
         {kernel ? 'The kernel needs no training.' : `${flowNames[flow]}, ${doing}`}
-        {working && <span class="speed">{Math.round(store.stepsPerSecond.value).toLocaleString('en')} steps/s</span>}
+        {working && state?.task === 'train' && (
+          <span class="speed">{Math.round(store.stepsPerSecond.value).toLocaleString('en')} steps/s</span>
+        )}
       </p>
       <div
         class="meter"

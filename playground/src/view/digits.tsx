@@ -34,7 +34,7 @@ export function DigitsPage() {
   }, [engine]);
   const { digitSteps: steps, digitSeed } = store.view.value;
   return (
-    <main class="digits" id="plane">
+    <main class="digits" id="plane" tabIndex={-1}>
       <Panel title="Digits from noise">
         <p class="intro">
           Each square of noise becomes a digit. One step of the 1-RF gives the mean of all digits; the straight paths of
@@ -104,7 +104,7 @@ function NoiseGrid() {
       aria-label="Noise. Arrow keys move, Enter draws a square anew"
       onKeyDown={onKey}
       onPointerDown={(event) => {
-        begun.current = cellAt(event);
+        begun.current = event.button === 0 ? cellAt(event) : undefined;
         dragged.current = false;
       }}
       onPointerUp={(event) => {

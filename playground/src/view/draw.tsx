@@ -106,6 +106,7 @@ function Pad({ side }: { side: Side }) {
         role="application"
         aria-label={`Canvas of ${long}. Draw with a pointer, or move with the arrow keys and press the space bar`}
         onPointerDown={(event) => {
+          if (event.button !== 0) return;
           drawing.current = true;
           event.currentTarget.setPointerCapture(event.pointerId);
           touch(place(event));
@@ -183,6 +184,9 @@ function Pad({ side }: { side: Side }) {
   );
 }
 
+/** Letters of a pasted list that is used at once: a browser lays out the lines of a long text for seconds. */
+const LONG = 50_000;
+
 const count = (source: Source) =>
   'points' in source ? `${(source.points.length / 2).toLocaleString('en')} points` : '';
 
@@ -208,7 +212,18 @@ function Paste({ side, close }: { side: Side; close: () => void }) {
     <div class="paste">
       <label>
         Points, one in a line, or a word
-        <textarea ref={area} rows={4} placeholder={'1.5, -2\n0.3, 4'} spellcheck={false} />
+        <textarea
+          ref={area}
+          rows={4}
+          placeholder={'1.5, -2\n0.3, 4'}
+          spellcheck={false}
+          onPaste={(event) => {
+            const text = event.clipboardData?.getData('text') ?? '';
+            if (text.length < LONG) return;
+            event.preventDefault();
+            take(() => readPoints(text));
+          }}
+        />
       </label>
       <div class="row">
         <button type="button" onClick={() => take(() => readPoints(textOf()))}>

@@ -93,6 +93,7 @@ export function OwnDigit() {
             role="application"
             aria-label="Your digit, 8 by 8 pixels. Draw with a pointer, or move with the arrow keys; the space bar draws, Backspace erases"
             onPointerDown={(event) => {
+              if (event.button !== 0) return;
               event.currentTarget.setPointerCapture(event.pointerId);
               const [x, y] = pixel(event);
               drawing.current = digits.own.peek()[y * SIDE + x] === 1 ? 'erase' : 'draw';

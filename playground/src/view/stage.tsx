@@ -39,7 +39,7 @@ export function Stage() {
   };
   const start = useRef<[number, number] | undefined>(undefined);
   const onDown = (event: PointerEvent) => {
-    start.current = place(event);
+    start.current = event.button === 0 ? place(event) : undefined;
   };
   const onUp = (event: PointerEvent) => {
     const from = start.current;
@@ -139,6 +139,7 @@ function Hint() {
 }
 
 function emptyText(flow: Flow): string {
+  if (store.broken.value) return 'There is nothing to compute; see the message above.';
   if (flow === 'distilled' && store.view.value.velocity === 'kernel')
     return 'The kernel velocity is not distilled: it has no network.';
   if (store.view.value.velocity === 'kernel' || !store.ready.value) return 'Computing ...';

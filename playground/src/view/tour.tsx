@@ -163,7 +163,7 @@ export const stops: Stop[] = [
 /** Begins the tour with the official clouds, unless the page already has them. */
 export function startTour(): void {
   if (tourStop.peek() !== undefined) {
-    tourStop.value = undefined;
+    leaveTour();
     return;
   }
   const { from, to } = store.problem.peek();
@@ -184,6 +184,11 @@ effect(() => {
   const need = wanted.value;
   const last = store.last.value;
   if (need === undefined || store.working.value) return;
+  // A training that the reader has paused, or that cannot begin, stays as it is.
+  if (store.broken.value || last?.complete === false) {
+    wanted.value = undefined;
+    return;
+  }
   const done = last === undefined ? 0 : last.complete ? flowNumber(last.flow) : flowNumber(last.flow) - 1;
   if (done >= need) {
     wanted.value = undefined;
@@ -197,8 +202,9 @@ effect(() => {
 
 const flowNumber = (flow: Flow) => (flow === 'distilled' ? 4 : flow);
 
-function leave(): void {
+export function leaveTour(): void {
   tourStop.value = undefined;
+  wanted.value = undefined;
 }
 
 export function Tour() {
@@ -240,6 +246,7 @@ export function Tour() {
             class="main"
             disabled={store.working.value}
             onClick={() => {
+              if (last?.complete === false) train();
               wanted.value = stop.needs;
             }}
           >
@@ -252,18 +259,11 @@ export function Tour() {
         <button
           type="button"
           class={missing ? '' : 'main'}
-          onClick={() => (number + 1 < stops.length ? show(number + 1) : leave())}
+          onClick={() => (number + 1 < stops.length ? show(number + 1) : leaveTour())}
         >
           {number + 1 < stops.length ? 'Next' : 'Finish'}
         </button>
-        <button
-          type="button"
-          class="tool"
-          aria-label="Leave the tour"
-          onClick={() => {
-            tourStop.value = undefined;
-          }}
-        >
+        <button type="button" class="tool" aria-label="Leave the tour" onClick={leaveTour}>
           <Icon name="close" />
         </button>
       </div>
