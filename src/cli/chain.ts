@@ -12,6 +12,7 @@ import { escapeJson, escapeText } from '../text.ts';
 import type { Command, Option, Parsed } from './arguments.ts';
 import { ChainDisplay } from './chain_display.ts';
 import { runInterruptible } from './interrupt.ts';
+import { joinedRanks } from './job.ts';
 import { openFile, quoted } from './open_file.ts';
 import { alignedTable, showReport } from './results.ts';
 import { say } from './screen.ts';
@@ -28,9 +29,12 @@ export const chainCommand: Command = {
   name: 'chain',
   details: 'Its stages are flow, pairs, reflow, distillation and report; the keys chain.* set them up.',
   overrides: 'all',
+  ranks: true,
   options: { ...workOptions, price: priceOption, open: openOption },
   async run(parsed) {
     const workdir = parsed.required('workdir');
+    if (parsed.has('dry-run') && joinedRanks())
+      throw new UsageError('--dry-run runs in one process; start it without mpirun or srun');
     if (parsed.has('price') && !parsed.has('dry-run'))
       throw new UsageError('--price requires --dry-run: a chain that runs prints no estimate');
     const config = await configOf(parsed, reportKeys);
@@ -50,6 +54,7 @@ export async function runChainCommand(config: Config, workdir: string, device: D
       runChain(config, {
         workdir,
         device,
+        ranks: joinedRanks(),
         signal,
         onEstimate: (estimates) => display.estimated(estimates),
         onStage: (stage) => display.stage(stage),

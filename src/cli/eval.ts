@@ -8,6 +8,7 @@ import { watchSnapshots } from '../run/eval/watch.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
+import { joinedRanks } from './job.ts';
 import { type Progress, startProgress } from './progress.ts';
 import {
   configOf,
@@ -35,6 +36,7 @@ export const evalCommand: Command = {
   name: 'eval',
   details: 'The snapshots are those from eval.begin_ckpt to eval.end_ckpt.',
   overrides: 'all',
+  ranks: true,
   options: {
     ...workOptions,
     checkpoint: { value: 'FILE', help: 'evaluate this checkpoint instead of the snapshots in the work directory' },
@@ -58,6 +60,8 @@ export const evalCommand: Command = {
           .join(', ')} or more than one of them`,
       );
     const checkpoint = parsed.text('checkpoint') === undefined ? undefined : await namedCheckpoint(parsed);
+    if (parsed.has('watch') && joinedRanks())
+      throw new UsageError('--watch runs in one process; start it without mpirun or srun');
     const timeoutMinutes = parsed.positive('watch-timeout');
     const watch = parsed.has('watch');
     if (watch && checkpoint !== undefined)
@@ -81,6 +85,7 @@ export const evalCommand: Command = {
         workdir,
         device,
         partial: parsed.has('partial'),
+        ranks: joinedRanks(),
         signal,
         onNotice: note,
         onProgress: (progress) => bars.update(progress),

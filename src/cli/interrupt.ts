@@ -35,7 +35,7 @@ export async function runInterruptible<T>(
     const now = performance.now();
     if (first === Number.POSITIVE_INFINITY) {
       first = now;
-      const when = ranks ? 'after this step, on all ranks' : 'within about a second';
+      const when = ranks ? 'after this step or batch, on all ranks' : 'within about a second';
       say(`stopping ${when}${saves ? ', then saving' : ''}; interrupt again to stop now`);
       controller.abort();
     } else if (now - first > (ranks ? SAME_IN_JOB_MS : SAME_MS)) {
@@ -53,6 +53,8 @@ export async function runInterruptible<T>(
     // A rank that left a computation would leave the others waiting for it.
     if (!ranks && now - first > GRACE_MS) throw controller.signal.reason;
   });
+  // Ranks leave their work together.
+  if (ranks) return await work(controller.signal);
   try {
     return await Promise.race([work(controller.signal), rejectAfterGrace(controller.signal)]);
   } finally {

@@ -131,7 +131,9 @@ const status = await main(process.argv.slice(2))
   })
   .catch(async (error) => {
     const code = report(error);
-    await endJob(error instanceof Error ? error.message : String(error), code);
+    // Interrupted ranks have agreed to stop.
+    if (code === STOPPED) await leaveJob();
+    else await endJob(error instanceof Error ? error.message : String(error), code);
     return code;
   });
 process.exitCode = status;

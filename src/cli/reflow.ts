@@ -1,6 +1,5 @@
 // The command `reflow`: generates pairs from a trained flow, or trains on them.
 import { join } from 'node:path';
-import { UsageError } from '../errors.ts';
 import type { Config } from '../run/config/schema.ts';
 import { generatePairs } from '../run/sampling/generate_pairs.ts';
 import { trainReflow } from '../run/training/reflow.ts';
@@ -41,13 +40,13 @@ export const reflowCommand: Command = {
           trainReflow(config, { ...options, workdir, device, partial, origin: originOf(parsed), ranks: joinedRanks() }),
         ),
       );
-    if (joinedRanks()) throw new UsageError('one process generates pairs; start it without mpirun or srun');
     const progress = startProgress('pairs', config.reflow.total_number_of_samples);
     const pairs = await runInterruptible(
       (signal) =>
         generatePairs(config, {
           device,
           partial,
+          ranks: joinedRanks(),
           signal,
           onNotice: note,
           onProgress: (done) => progress.update(done, 'solved'),

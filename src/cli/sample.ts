@@ -8,6 +8,7 @@ import { sampleFromCheckpoint } from '../run/sampling/sample.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
+import { joinedRanks } from './job.ts';
 import { startProgress } from './progress.ts';
 import {
   bestOption,
@@ -30,6 +31,7 @@ export const sampleCommand: Command = {
   name: 'sample',
   details: 'Uses the averaged weights.',
   overrides: keysReadBy('sample'),
+  ranks: true,
   options: {
     checkpoint: checkpointOption,
     best: bestOption,
@@ -73,7 +75,8 @@ export const sampleCommand: Command = {
     const wanted = parsed.whole('num', 1);
     const wantedBatch = parsed.whole('batch', 1);
 
-    await requireSamplesWritable(out);
+    const ranks = joinedRanks();
+    if (ranks?.isFirst ?? true) await requireSamplesWritable(out);
     const path = await namedCheckpoint(parsed);
     const config = await configOfCheckpoint(parsed, path);
     const captions = captionsOf(config);
@@ -111,11 +114,12 @@ export const sampleCommand: Command = {
         guidance,
         prompts: prompt === undefined ? undefined : [prompt],
         latents: latents?.data.subarray(0, num * size),
+        ranks,
         device,
         signal,
         onProgress,
       }).finally(() => progress.stop());
-      await write(out, sampled.images, sampled.shape, config);
+      if (ranks?.isFirst ?? true) await write(out, sampled.images, sampled.shape, config);
       return sampled;
     });
     const speed = (num / result.seconds).toPrecision(3);

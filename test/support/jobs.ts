@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { bin } from './chain_runs.ts';
 
 export type Launcher = 'openmpi' | 'mpich';
@@ -67,6 +67,15 @@ export function ranksOf(mark: string): number[] {
       }
     })
     .map(Number);
+}
+
+/** SHA-256 of all files in a folder, by path. */
+export function hashesIn(folder: string): Record<string, string> {
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const paths = files.map(({ parentPath, name }) => join(parentPath, name)).sort();
+  return Object.fromEntries(
+    paths.map((path) => [relative(folder, path), createHash('sha256').update(readFileSync(path)).digest('hex')]),
+  );
 }
 
 /** SHA-256 of all checkpoints and states of a run, and its losses and norms by step. */

@@ -78,6 +78,8 @@ export class Mpi {
     bind('Allgather', 'array', 'i32', handle, 'array', 'i32', handle, handle);
     bind('Alltoallv', 'ptr', 'array', 'array', handle, 'ptr', 'array', 'array', handle, handle);
     bind('Allgatherv', 'ptr', 'i32', handle, 'ptr', 'array', 'array', handle, handle);
+    bind('Send', 'array', 'i32', handle, 'i32', 'i32', handle);
+    bind('Recv', 'array', 'i32', handle, 'i32', 'i32', handle, 'ptr');
     bind('Ibarrier', handle, 'array');
     bind('Test', 'array', 'array', 'ptr');
     bind('Abort', handle, 'i32');
@@ -129,6 +131,18 @@ export class Mpi {
     this.call('Allgatherv', from, bytes, byte, to, counts, at, byte, world);
   }
 
+  /** Sends bytes to a rank, which calls `receive` meanwhile. */
+  send(to: number, bytes: Uint8Array): void {
+    const { byte, world } = this.handles;
+    for (const piece of pieces(bytes)) this.call('Send', piece, piece.length, byte, to, 0, world);
+  }
+
+  /** Fills `bytes` with what a rank sends. */
+  receive(from: number, bytes: Uint8Array): void {
+    const { byte, world, statusIgnore } = this.handles;
+    for (const piece of pieces(bytes)) this.call('Recv', piece, piece.length, byte, from, 0, world, statusIgnore);
+  }
+
   /** Enters a barrier. @returns a function that says whether all ranks have entered it */
   barrier(): () => boolean {
     const request = new BigUint64Array(1);
@@ -163,6 +177,12 @@ export class Mpi {
   private text(name: string, ...before: unknown[]): string {
     return textOf(this.calls[name], ...before);
   }
+}
+
+/** Bytes in pieces of at most one message. */
+function pieces(bytes: Uint8Array): Uint8Array[] {
+  const count = Math.ceil(bytes.length / MOST_BYTES);
+  return Array.from({ length: count }, (_, i) => bytes.subarray(i * MOST_BYTES, (i + 1) * MOST_BYTES));
 }
 
 /** "Open MPI v4.1.4", "MPICH 4.0.2": the text up to the first number with dots. */

@@ -15,6 +15,8 @@ import type { Config } from '../config/types.ts';
 import { openFeatures } from '../eval/feature_network.ts';
 import { trainClassifier } from '../eval/train_classifier.ts';
 import { times } from '../machine/timing.ts';
+import { type Ranks, ranksKind } from '../ranks/ranks.ts';
+import { requireSameJob } from '../ranks/same.ts';
 import { type FlowReport, type ReportProgress, reportFlows } from '../report/index.ts';
 import { generatePairs } from '../sampling/generate_pairs.ts';
 import { openDistance } from '../training/distance.ts';
@@ -38,6 +40,11 @@ import { addTime, chainRun } from './times.ts';
 export interface ChainOptions extends Pick<TrainOptions, 'signal' | 'onStep' | 'onCompile' | 'onPlan' | 'onNotice'> {
   workdir: string;
   device: Device;
+  /**
+   * The processes of a job, from `openRanks`: flows and pairs are made by all of them, classifiers and the report by the first, which
+   * alone has the report.
+   */
+  ranks?: Ranks;
   /** Called when each stage begins; the last stage is the report. */
   onStage?: (stage: { name: string; index: number; total: number }) => void;
   /**
@@ -62,6 +69,7 @@ export interface ChainResult {
 const optionKinds: OptionKinds<ChainOptions> = {
   ...runOptions,
   workdir: kinds.path,
+  ranks: ranksKind,
   onStep: kinds.callback,
   onCompile: kinds.callback,
   onPlan: kinds.callback,
@@ -89,10 +97,12 @@ const optionKinds: OptionKinds<ChainOptions> = {
 export async function runChain(config: Config, options: ChainOptions): Promise<ChainResult> {
   requireConfig('runChain', config);
   const checked = checkOptions('runChain', options, optionKinds, ['workdir', 'device']);
-  const { workdir, device, signal, onStage, onNotice, onProgress } = checked;
+  const { workdir, device, ranks, signal, onStage, onNotice, onProgress } = checked;
   const stages = chainStages(config, workdir);
+  if (ranks) requireSameJob(ranks, config, device);
+  if (ranks && !ranks.isFirst) return followChain(stages, ranks, checked);
   const total = stages.length + 1;
-  const unlock = await lockFolder(makeFolder(workdir), { signal, notice: onNotice });
+  const unlock = await lockFolder(makeFolder(workdir), { signal: ranks ? undefined : signal, notice: onNotice });
   try {
     await removeLeftovers(
       workdir,
@@ -102,6 +112,7 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
     await lookAhead(stages, config, checked);
     await sayEstimate(stages, config, checked);
     for (const [index, stage] of stages.entries()) {
+      if (ranks && (await wantToStop(ranks, signal))) return { stages };
       onStage?.({ name: stage.name, index, total });
       const start = performance.now();
       const addSeconds = () => addTime(workdir, stage.name, (performance.now() - start) / 1000);
@@ -109,23 +120,49 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
         await runChainStage(stage, checked);
       } catch (error) {
         // A stage that failed for another reason reports that, and its time is not counted.
-        if (signal?.aborted) await addSeconds();
-        throw error;
+        if (isStop(error, signal)) await addSeconds();
+        // The other ranks hear of it before the next stage.
+        if (!ranks || stage.kind !== 'classifier' || !isStop(error, signal)) throw error;
       }
       await addSeconds();
-      if (signal?.aborted) return { stages };
+      if (!ranks && signal?.aborted) return { stages };
     }
+    if (ranks && (await wantToStop(ranks, signal))) return { stages };
     onStage?.({ name: 'report', index: stages.length, total });
     const run = await chainRun(config, stages, workdir);
     const reported = { workdir, device, run, signal, onNotice, onProgress };
     return { stages, report: await reportFlows(flowStages(stages), reportConfig(config, stages), reported) };
   } catch (error) {
-    // Work that is stopped between two batches throws the signal's reason.
-    if (signal?.aborted && error === signal.reason) return { stages };
+    if (isStop(error, signal)) return { stages };
     throw error;
   } finally {
     await unlock();
   }
+}
+
+/** Whether work was stopped: between two batches it throws the signal's reason, or that of another rank. */
+function isStop(error: unknown, signal: AbortSignal | undefined): boolean {
+  return (signal?.aborted && error === signal.reason) || (error instanceof DOMException && error.name === 'AbortError');
+}
+
+/** Waits for all ranks. @returns whether one of them was interrupted */
+async function wantToStop(ranks: Ranks, signal: AbortSignal | undefined): Promise<boolean> {
+  await ranks.meet();
+  return ranks.gather([Number(signal?.aborted ?? false)]).some(([stops]) => stops !== 0);
+}
+
+/** The chain on a rank that is not the first: the stages that all ranks make together. */
+async function followChain(stages: ChainStage[], ranks: Ranks, options: ChainOptions): Promise<ChainResult> {
+  try {
+    for (const stage of stages) {
+      if (await wantToStop(ranks, options.signal)) break;
+      if (stage.kind !== 'classifier') await runChainStage(stage, options);
+    }
+    await wantToStop(ranks, options.signal);
+  } catch (error) {
+    if (!isStop(error, options.signal)) throw error;
+  }
+  return { stages };
 }
 
 /** Checks, before the first stage begins, the files that a later stage needs. */
@@ -158,7 +195,7 @@ async function sayEstimate(stages: readonly ChainStage[], config: Config, option
 }
 
 async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<void> {
-  const { device, signal, onStep, onCompile, onPlan, onNotice, onProgress } = options;
+  const { device, ranks, signal, onStep, onCompile, onPlan, onNotice, onProgress } = options;
   const { config } = stage;
   if (stage.kind === 'flow')
     // The next stages look for the checkpoint in exactly this folder.
@@ -166,6 +203,7 @@ async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<
       workdir: stage.folder,
       otherStage: 'refuse',
       device,
+      ranks,
       signal,
       onStep,
       onCompile,
@@ -176,6 +214,7 @@ async function runChainStage(stage: ChainStage, options: ChainOptions): Promise<
     await generatePairs(config, {
       device,
       complete: 'keep',
+      ranks,
       signal,
       onNotice,
       onProgress: (done, total) => onProgress?.({ what: 'pairs', done, total }),

@@ -8,6 +8,8 @@ import { likelihood, networkVelocity, replayable } from '../../flow/index.ts';
 import type { ArrayFile } from '../../io/index.ts';
 import type { FlowNetwork } from '../arguments.ts';
 import type { Config } from '../config/types.ts';
+import { computeBatches } from '../ranks/batches.ts';
+import type { Ranks } from '../ranks/ranks.ts';
 import { microBatchFor } from '../sampling/memory.ts';
 
 const PASSES = { test: 5, train: 1 };
@@ -25,6 +27,8 @@ export interface BitsPerDimension {
 
 interface BitsOptions {
   device: Device;
+  /** The processes of a job, which evaluate batches in turns. The first gets the result. */
+  ranks?: Ranks;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
   /** Called with the bits per dimension of each batch, f32 [B]. Rounds are numbered through all passes. */
@@ -38,7 +42,7 @@ export async function evaluateBitsPerDimension(
   config: Config,
   options: BitsOptions,
 ): Promise<BitsPerDimension> {
-  const { device, signal, onProgress, onBatch } = options;
+  const { device, ranks, signal, onProgress, onBatch } = options;
   const passes = PASSES[config.eval.bpd_dataset];
   const { height, width, channels, count: all } = dataset;
   const count = Math.min(all, config.eval.max_images || all);
@@ -49,32 +53,37 @@ export async function evaluateBitsPerDimension(
   const microBatch = microBatchFor(velocity, shape, { batch: Math.min(batch, count), budget, device, gradient: true });
   const sums = new Float64Array(count);
   let evaluations = 0;
-  for (let pass = 0, round = 0; pass < passes; pass++)
-    for (let first = 0; first < count; first += batch, round++) {
-      const n = Math.min(batch, count - first);
-      const item = pass * count + first;
-      const { centered } = config.data;
-      const { images } = await sequentialBatch(dataset, first, n, {
-        centered,
-        dequantize: { seed: config.seed, item },
-      });
-      const { bpd, nfe } = await likelihood(velocity, images, {
-        shape,
-        seed: config.seed,
-        first: item,
-        microBatch: Math.min(microBatch, n),
-        noiseScale: config.sampling.init_noise_scale,
-        centered,
-        device,
-        signal,
-      });
-      bpd.forEach((value, i) => {
-        sums[first + i] += value;
-      });
-      evaluations += nfe * n;
-      await onBatch?.(round, { shape: [n], dtype: 'f32', data: Float32Array.from(bpd) });
-      onProgress?.(item + n, passes * count);
-    }
+  const inPass = Math.ceil(count / batch);
+  const placeOf = (round: number) => {
+    const first = (round % inPass) * batch;
+    return { first, n: Math.min(batch, count - first), item: Math.floor(round / inPass) * count + first };
+  };
+  const evaluate = async (round: number, stop: AbortSignal | undefined) => {
+    const { first, n, item } = placeOf(round);
+    const { centered } = config.data;
+    const { images } = await sequentialBatch(dataset, first, n, { centered, dequantize: { seed: config.seed, item } });
+    const { bpd, nfe } = await likelihood(velocity, images, {
+      shape,
+      seed: config.seed,
+      first: item,
+      microBatch: Math.min(microBatch, n),
+      noiseScale: config.sampling.init_noise_scale,
+      centered,
+      device,
+      signal: stop,
+    });
+    return { bpd: Float64Array.from(bpd), nfe: Float64Array.of(nfe) };
+  };
+  const rounds = Array.from({ length: passes * inPass }, (_, round) => round);
+  for await (const [round, { bpd, nfe }] of computeBatches(rounds, evaluate, { ranks, signal })) {
+    const { first, n, item } = placeOf(round);
+    bpd.forEach((value, i) => {
+      sums[first + i] += value;
+    });
+    evaluations += nfe[0] * n;
+    await onBatch?.(round, { shape: [n], dtype: 'f32', data: Float32Array.from(bpd) });
+    onProgress?.(item + n, passes * count);
+  }
   const means = sums.map((sum) => sum / passes);
   const mean = means.reduce((a, b) => a + b, 0) / count;
   const variance = means.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (count - 1);

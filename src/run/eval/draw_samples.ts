@@ -12,13 +12,18 @@ import { FileError } from '../../errors.ts';
 import { makeFolder, readWhole, sha256OfFile } from '../../io/file.ts';
 import { imageGrid, readNpz, writeNpz, writePng } from '../../io/index.ts';
 import { parseJsonFile, writeJson } from '../../io/json.ts';
+import { sizeOf } from '../../tensor/shape.ts';
 import { turn } from '../../turn.ts';
 import type { FlowNetwork } from '../arguments.ts';
+import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { pixels } from '../data.ts';
+import { type BatchArrays, computeBatches } from '../ranks/batches.ts';
+import type { Ranks } from '../ranks/ranks.ts';
 import { sampleModel } from '../sampling/sample.ts';
 import { isTransfer } from '../source.ts';
 import { lockFolder } from '../workdir/lock.ts';
+import type { FeatureNetwork, Features } from './feature_network.ts';
 
 const COLUMNS = 10;
 /** Largest run.json that is read; it has room for millions of batches. */
@@ -30,10 +35,14 @@ export interface SampleFilesOptions {
   /** The file whose weights `model` holds. */
   checkpoint: string;
   device: Device;
+  /** The processes of a job, which draw batches in turns. The first writes the files and gets the result. */
+  ranks?: Ranks;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
+  /** The network of the features that onBatch gets. */
+  network?: FeatureNetwork;
   /** Called with each batch, u8 [B, H, W, C]. */
-  onBatch?: (images: Uint8Array, shape: readonly number[]) => Promise<void>;
+  onBatch?: (images: Uint8Array, shape: readonly number[], features: Features | undefined) => Promise<void> | void;
 }
 
 export interface DrawnSamples {
@@ -62,23 +71,39 @@ function* rounds({ eval: { num_samples: count, batch_size: batch } }: Config): G
 }
 
 async function drawFigures(model: FlowNetwork, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
-  const { device, signal, onProgress } = options;
+  const { device, ranks, signal, onProgress } = options;
   const { num_samples: count } = config.eval;
-  const folder = makeFolder(join(options.folder, 'figs'));
+  const folder = join(options.folder, 'figs');
+  const isFirst = ranks?.isFirst ?? true;
+  if (isFirst) makeFolder(folder);
   const files: string[] = [];
   let evaluations = 0;
   let leftOut = 0;
-  for (const [round, first, num] of rounds(config)) {
-    const { images, shape, nfe, leftOut: missing } = await sampleModel(model, config, { num, first, device, signal });
+  const places = [...rounds(config)];
+  const draw = async (round: number, stop: AbortSignal | undefined) => {
+    const [, first, num] = places[round];
+    const { images, nfe } = await sampleModel(model, config, { num, first, device, signal: stop });
+    return { bytes: pixels(images, config, 'nearest'), nfe: Float64Array.of(nfe) };
+  };
+  const numbers = places.map(([round]) => round);
+  for await (const [round, { bytes, nfe }] of computeBatches(numbers, draw, { ranks, signal })) {
+    const [, first, num] = places[round];
     const path = join(folder, `${round}.png`);
-    await writePng(path, imageGrid(pixels(images, config, 'nearest'), shape, { columns: COLUMNS }));
+    const shape = shapeOf(bytes, config);
+    await writePng(path, imageGrid(bytes, shape, { columns: COLUMNS }));
     files.push(path);
-    evaluations += nfe * num;
-    leftOut += missing.length;
+    evaluations += nfe[0] * num;
+    leftOut += num - shape[0];
     onProgress?.(first + num, count);
   }
-  await removeFrom(folder, '', '.png', files.length);
+  if (isFirst) await removeFrom(folder, '', '.png', files.length);
   return { count: count - leftOut, leftOut, nfe: evaluations / count, folder, files };
+}
+
+/** Images of a batch whose samples that are not finite were left out: [N, H, W, C]. */
+function shapeOf(bytes: Uint8Array, config: Config): number[] {
+  const image = imageShape(config);
+  return [bytes.length / sizeOf(image), ...image];
 }
 
 interface Run {
@@ -97,13 +122,53 @@ interface Run {
 
 /** Draws under a lock on the folder, because a run with another number of samples would remove batches. */
 async function drawRun(model: FlowNetwork, config: Config, options: SampleFilesOptions): Promise<DrawnSamples> {
-  const folder = makeFolder(join(options.folder, runName(config)));
-  const unlock = await lockFolder(folder, { way: 'wait for it', signal: options.signal });
+  const folder = join(options.folder, runName(config));
+  const { ranks } = options;
+  if (ranks && !ranks.isFirst) {
+    const numbers = JSON.parse(ranks.gatherTexts('')[0]) as number[];
+    for await (const _ of computeBatches(numbers, drawBatches(model, config, options), options));
+    return { count: 0, leftOut: 0, nfe: 0, folder, files: [] };
+  }
+  makeFolder(folder);
+  const unlock = await lockFolder(folder, { way: 'wait for it', signal: ranks ? undefined : options.signal });
   try {
     return await drawInto(folder, model, config, options);
   } finally {
     await unlock();
   }
+}
+
+/** What draws a batch, given its round. */
+function drawBatches(model: FlowNetwork, config: Config, { device, network }: SampleFilesOptions) {
+  const places = [...rounds(config)];
+  return async (round: number, signal: AbortSignal | undefined): Promise<Drawn> => {
+    await turn(signal);
+    const [, first, num] = places[round];
+    const { images, nfe } = await sampleModel(model, config, { num, first, device, signal });
+    const bytes = pixels(images, config, 'floor');
+    const found = await network?.extract(bytes, shapeOf(bytes, config), signal);
+    return {
+      bytes,
+      nfe: Float64Array.of(nfe),
+      ...(found && { features: found.features.values as Float32Array }),
+      ...(found?.logits && { logits: found.logits.values as Float32Array }),
+    };
+  };
+}
+
+interface Drawn extends BatchArrays {
+  bytes: Uint8Array;
+  nfe: Float64Array;
+}
+
+/** The features of a batch's images as rows. */
+function featuresOf({ features, logits }: BatchArrays, images: number): Features | undefined {
+  const rows = (values: BatchArrays[string]) => ({
+    values: values as Float32Array,
+    rows: images,
+    columns: values.length / images,
+  });
+  return features && { features: rows(features), ...(logits && { logits: rows(logits) }) };
 }
 
 async function drawInto(
@@ -112,7 +177,7 @@ async function drawInto(
   config: Config,
   options: SampleFilesOptions,
 ): Promise<DrawnSamples> {
-  const { device, signal, onProgress, onBatch, checkpoint } = options;
+  const { ranks, signal, network, onProgress, onBatch, checkpoint } = options;
   const { num_samples: count, batch_size } = config.eval;
   const { sampling, seed } = config;
   const run: Run = {
@@ -130,26 +195,42 @@ async function drawInto(
   if (before) Object.assign(run, before);
   // Written before any batch is replaced, because the existing batches belong to another run.
   else await writeRun();
-  const draw = async (round: number, first: number, num: number, path: string) => {
-    const { images, shape, nfe, leftOut } = await sampleModel(model, config, { num, first, device, signal });
-    const bytes = pixels(images, config, 'floor');
-    await writeNpz(path, { samples: { shape: [...shape], dtype: 'u8', data: bytes } });
-    run.nfe[round] = nfe;
-    run.left_out[round] = leftOut.length;
+  const places = [...rounds(config)];
+  const pathOf = (round: number) => join(folder, `samples_${round}.npz`);
+  const keptOf = async (round: number) =>
+    run.nfe[round] === undefined ? undefined : await keptBatch(pathOf(round), places[round][2] - run.left_out[round]);
+  const missing: number[] = [];
+  for (const [round] of places) if ((await keptOf(round)) === undefined) missing.push(round);
+  ranks?.gatherTexts(JSON.stringify(missing));
+  const drawn = computeBatches(missing, drawBatches(model, config, options), { ranks, signal });
+  const nextDrawn = async (round: number, num: number) => {
+    const { value } = await drawn.next();
+    const [, { bytes, nfe, ...arrays }] = value as [number, Drawn];
+    const shape = shapeOf(bytes, config);
+    await writeNpz(pathOf(round), { samples: { shape, dtype: 'u8', data: bytes } });
+    run.nfe[round] = nfe[0];
+    run.left_out[round] = num - shape[0];
     await writeRun();
-    return { bytes, shape };
+    return { bytes, shape, features: featuresOf(arrays, shape[0]) };
+  };
+  const nextKept = async (round: number) => {
+    const batch = await keptOf(round);
+    if (!batch) throw new FileError(pathOf(round), 'was changed by another program');
+    return { ...batch, features: await network?.extract(batch.bytes, batch.shape, signal) };
   };
   const files: string[] = [];
   let evaluations = 0;
-  for (const [round, first, num] of rounds(config)) {
-    await turn(signal);
-    const path = join(folder, `samples_${round}.npz`);
-    const kept = run.nfe[round] === undefined ? undefined : await keptBatch(path, num - run.left_out[round]);
-    const { bytes, shape } = kept ?? (await draw(round, first, num, path));
-    files.push(path);
-    await onBatch?.(bytes, shape);
-    evaluations += run.nfe[round] * num;
-    onProgress?.(first + num, count);
+  try {
+    for (const [round, first, num] of places) {
+      await turn(ranks ? undefined : signal);
+      const { bytes, shape, features } = await (missing.includes(round) ? nextDrawn(round, num) : nextKept(round));
+      files.push(pathOf(round));
+      await onBatch?.(bytes, shape, features);
+      evaluations += run.nfe[round] * num;
+      onProgress?.(first + num, count);
+    }
+  } finally {
+    await drawn.return(undefined);
   }
   run.nfe.length = files.length;
   run.left_out.length = files.length;

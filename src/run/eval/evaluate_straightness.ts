@@ -7,6 +7,8 @@ import { isCaptioned, sampledVelocity } from '../captions/velocity.ts';
 import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
+import { computeBatches } from '../ranks/batches.ts';
+import { type Ranks, ranksKind } from '../ranks/ranks.ts';
 import { microBatchFor } from '../sampling/memory.ts';
 import { isTransfer, loadSource, startsFrom } from '../source.ts';
 
@@ -26,6 +28,8 @@ export interface EvaluateStraightnessOptions {
   device: Device;
   /** Euler steps along each path; default 100. */
   steps?: number;
+  /** The processes of a job, which follow batches of paths in turns. The first gets the result. */
+  ranks?: Ranks;
   signal?: AbortSignal;
   /** Called with the number of paths done and their total. */
   onProgress?: (done: number, total: number) => void;
@@ -34,6 +38,7 @@ export interface EvaluateStraightnessOptions {
 const optionKinds: OptionKinds<EvaluateStraightnessOptions> = {
   device: runOptions.device,
   steps: kinds.int32Count,
+  ranks: ranksKind,
   signal: runOptions.signal,
   onProgress: runOptions.onProgress,
 };
@@ -57,7 +62,7 @@ export async function evaluateStraightness(
   checkArgument('evaluateStraightness', 'model', model, unetKind);
   requireConfig('evaluateStraightness', config);
   const checked = checkOptions('evaluateStraightness', options, optionKinds, ['device']);
-  const { device, steps = PATH_STEPS, signal, onProgress } = checked;
+  const { device, steps = PATH_STEPS, ranks, signal, onProgress } = checked;
   const { straightness_samples: samples, batch_size } = config.eval;
   const { memory_budget: budget, init_noise_scale: noiseScale } = config.sampling;
   const shape = imageShape(config);
@@ -65,7 +70,7 @@ export async function evaluateStraightness(
   const microBatch = microBatchFor(networkVelocity(model.eval()), shape, { batch, budget, device });
   using source = isTransfer(config) ? await loadSource(config, 'heldOut') : undefined;
   const perStep = new Array<number>(steps).fill(0);
-  for (let first = 0; first < samples; first += batch) {
+  const follow = async (first: number, stop: AbortSignal | undefined) => {
     const count = Math.min(batch, samples - first);
     // Which caption a path has depends on its number, so a network with captions takes whole batches.
     using sampled = sampledVelocity(model, config, { first, count, microBatch });
@@ -79,9 +84,14 @@ export async function evaluateStraightness(
       microBatch: isCaptioned(model) ? count : microBatch,
       steps,
       device,
-      signal,
+      signal: stop,
     };
     const measured = await straightness(velocity, part);
+    return { perStep: Float64Array.from(measured.perStep) };
+  };
+  const firsts = Array.from({ length: Math.ceil(samples / batch) }, (_, i) => i * batch);
+  for await (const [first, measured] of computeBatches(firsts, follow, { ranks, signal })) {
+    const count = Math.min(batch, samples - first);
     measured.perStep.forEach((value, i) => {
       perStep[i] += (value * count) / samples;
     });

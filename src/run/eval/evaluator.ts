@@ -19,6 +19,8 @@ import { evaluationName } from '../checkpoints/find.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/types.ts';
 import { loadDataset } from '../data.ts';
+import { type Ranks, ranksKind } from '../ranks/ranks.ts';
+import { requireSameJob } from '../ranks/same.ts';
 import { type Evaluation, evaluationLoss } from '../training/evaluation.ts';
 import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';
 import { type DrawnSamples, drawSamples, removeFrom } from './draw_samples.ts';
@@ -32,6 +34,8 @@ export interface EvaluatorOptions {
   device: Device;
   /** Loads the tensors that fit from a checkpoint of another network. */
   partial?: boolean;
+  /** The processes of a job, from `openRanks`: they share the batches, and the first writes and has the results. */
+  ranks?: Ranks;
   signal?: AbortSignal;
   /** Reports snapshots outside the range and images that cannot be read. */
   onNotice?: (text: string) => void;
@@ -43,6 +47,7 @@ export const evaluatorOptions: OptionKinds<EvaluatorOptions> = {
   ...runOptions,
   workdir: kinds.path,
   partial: kinds.boolean,
+  ranks: ranksKind,
 };
 
 export interface EvalProgress {
@@ -83,23 +88,33 @@ export async function withEvaluator<T>(
   options: EvaluatorOptions,
   work: (evaluate: (snapshot: Snapshot) => Promise<EvalRow>) => Promise<T>,
 ): Promise<T> {
-  const { device, workdir, onNotice = () => {} } = options;
+  const { device, workdir, ranks, onNotice = () => {} } = options;
+  if (ranks) requireSameJob(ranks, config, device);
+  const inTurn = <T>(task: () => Promise<T>) => (ranks ? ranks.inTurn(task) : task());
   const { enable_loss, enable_bpd, enable_sampling, enable_figures_only: figuresOnly, bpd_dataset } = config.eval;
   using heldOut = enable_loss && !figuresOnly ? await loadDataset(config, 'heldOut', onNotice) : undefined;
   using dequantized =
     enable_bpd && !figuresOnly
       ? await loadDataset(config, bpd_dataset === 'train' ? 'train' : 'heldOut', onNotice)
       : undefined;
-  await device.prepare(declaredModules());
+  await inTurn(() => device.prepare(declaredModules()));
   const onStatistics = (done: number, total: number) =>
     options.onProgress?.({ checkpoint: 'data set', what: 'statistics', done, total });
   const reference =
-    enable_sampling && !figuresOnly ? await openScoreReference(config, { ...options, onStatistics }) : undefined;
+    enable_sampling && !figuresOnly
+      ? await inTurn(() => openScoreReference(config, { ...options, signal: sharedSignal(options), onStatistics }))
+      : undefined;
   using _network = reference?.network;
-  const folder = makeFolder(join(workdir, config.eval.folder));
+  const folder = join(workdir, config.eval.folder);
+  if (ranks?.isFirst ?? true) makeFolder(folder);
   // Awaited here, so that data sets and networks stay open until `work` ends.
   const opened = { ...options, folder, heldOut, dequantized, reference };
   return await work((snapshot) => evaluateOne(snapshot, config, opened));
+}
+
+/** The signal of work that is not shared: the ranks of a job stop together, after a batch. */
+function sharedSignal({ ranks, signal }: EvaluatorOptions): AbortSignal | undefined {
+  return ranks ? undefined : signal;
 }
 
 interface Opened extends EvaluatorOptions {
@@ -110,12 +125,13 @@ interface Opened extends EvaluatorOptions {
 }
 
 async function evaluateOne({ name, path }: Snapshot, config: Config, options: Opened): Promise<EvalRow> {
-  const { device, signal, folder, heldOut, dequantized, reference, onNotice, partial } = options;
+  const { device, ranks, signal, folder, heldOut, dequantized, reference, onNotice, partial } = options;
+  const isFirst = ranks?.isFirst ?? true;
   const { enable_straightness, enable_sampling, enable_figures_only: figuresOnly, bpd_dataset: split } = config.eval;
   const { model: loaded, checkpoint } = await loadModel(path, config, { device, onNotice, partial });
   using model = loaded;
   const row: EvalRow = { name, checkpoint: path, step: checkpoint.step };
-  const common = { device, signal };
+  const common = { device, ranks, signal };
   const report = (what: EvalProgress['what']) => (done: number, total: number) =>
     options.onProgress?.({ checkpoint: name, what, done, total });
   const short = evaluationName(name);
@@ -126,7 +142,7 @@ async function evaluateOne({ name, path }: Snapshot, config: Config, options: Op
       images: config.eval.max_images || undefined,
       onProgress: report('loss'),
     });
-    await writeLosses(join(folder, `${short}_loss.npz`), row.loss);
+    if (isFirst) await writeLosses(join(folder, `${short}_loss.npz`), row.loss);
   }
   if (dequantized) {
     const prefix = `${split}_${short}_bpd_`;
@@ -139,7 +155,7 @@ async function evaluateOne({ name, path }: Snapshot, config: Config, options: Op
         return writeNpz(join(folder, `${prefix}${round}.npz`), { arr_0: values });
       },
     });
-    await removeFrom(folder, prefix, '.npz', batches);
+    if (isFirst) await removeFrom(folder, prefix, '.npz', batches);
   }
   if (enable_straightness && !figuresOnly)
     row.straightness = await evaluateStraightness(model, config, { ...common, onProgress: report('straightness') });
@@ -147,13 +163,14 @@ async function evaluateOne({ name, path }: Snapshot, config: Config, options: Op
     const collected = new FeatureCollector();
     row.samples = await drawSamples(model, config, {
       ...common,
-      folder: makeFolder(join(folder, short)),
+      folder: join(folder, short),
       files: figuresOnly ? 'figures' : 'samples',
       checkpoint: checkpoint.path,
       onProgress: report('samples'),
-      onBatch:
-        reference && (async (images, shape) => collected.add(await reference.network.extract(images, shape, signal))),
+      network: reference?.network,
+      onBatch: (_images, _shape, features) => features && collected.add(features),
     });
+    if (!isFirst) return row;
     if (reference && row.samples.count < LEAST_SAMPLES) onNotice?.('a single sample cannot be scored');
     else if (reference) {
       row.scores = scoreFeatures(reference.network.name, collected.all(), reference.statistics);
@@ -163,7 +180,7 @@ async function evaluateOne({ name, path }: Snapshot, config: Config, options: Op
       await writeOfficialReport(join(folder, `${short.replace('ckpt_', 'report_')}.npz`), row.scores);
     }
   }
-  await writeReport(join(makeFolder(join(folder, short)), 'report.json'), row);
+  if (isFirst) await writeReport(join(makeFolder(join(folder, short)), 'report.json'), row);
   return row;
 }
 

@@ -47,7 +47,7 @@ export async function evaluateSnapshots(config: Config, options: EvalOptions): P
     const rows: EvalRow[] = [];
     for (const snapshot of chosen) {
       const row = await evaluate(snapshot);
-      checked.onRow?.(row);
+      if (checked.ranks?.isFirst ?? true) checked.onRow?.(row);
       rows.push(row);
     }
     return rows;

@@ -87,6 +87,14 @@ export class Ranks {
     for (let turns = 0; !haveCome(); turns++) await (turns < 20 ? nextTurn() : wait(POLL_MS));
   }
 
+  /** Does work on the first rank and then on the others, which find what it has made, such as compiled kernels. */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    if (!this.isFirst) await this.meet();
+    const result = await work();
+    if (this.isFirst) await this.meet();
+    return result;
+  }
+
   /**
    * Requires that all ranks have the configuration of the first and the same properties of program and machine, on which bits depend.
    * @throws ConfigError or DeviceError on all ranks, naming the rank and the difference

@@ -9,7 +9,7 @@ const LIMIT = 600;
 /** The thread's program, as a string so that it works in a bundle and from TypeScript sources too. */
 const program = `
 const { writeSync } = require('node:fs');
-const { beat, title, limit } = require('node:worker_threads').workerData;
+const { beat, title, unit, limit } = require('node:worker_threads').workerData;
 let seen = -1;
 let since = Date.now();
 setInterval(() => {
@@ -19,26 +19,33 @@ setInterval(() => {
     since = Date.now();
   } else if (Date.now() - since > 1000 * limit) {
     const waited = Math.round((Date.now() - since) / 1000);
-    writeSync(2, 'rectiflow: ' + title + ' has been in step ' + step + ' for ' + waited + ' s: another rank hangs, or the network does. ' +
-      'The last state in the work directory remains; RECTIFLOW_TIMEOUT is the limit in seconds\\n');
+    writeSync(2, 'rectiflow: ' + title + ' has been in ' + unit + ' ' + step + ' for ' + waited + ' s: another rank hangs, or the network does. ' +
+      'What was written before remains; RECTIFLOW_TIMEOUT is the limit in seconds\\n');
     process.kill(process.pid, 'SIGKILL');
   }
 }, 200);
 `;
 
 export class Watchdog {
-  /** The step that is running, or -1 between steps. */
+  /** The step or batch that is running, or -1 between two of them. */
   private readonly beat = new Int32Array(new SharedArrayBuffer(4)).fill(-1);
   private readonly worker: Worker;
 
-  /** @param title of the rank */
-  constructor(title: string) {
+  /**
+   * @param title of the rank
+   * @param unit what the numbers of `begin` count
+   */
+  constructor(title: string, unit: 'step' | 'batch' = 'step') {
     const limit = fromEnvironment('RECTIFLOW_TIMEOUT') ?? LIMIT;
-    this.worker = new Worker(program, { eval: true, execArgv: [], workerData: { beat: this.beat, title, limit } });
+    this.worker = new Worker(program, {
+      eval: true,
+      execArgv: [],
+      workerData: { beat: this.beat, title, unit, limit },
+    });
     this.worker.unref();
   }
 
-  /** Starts the clock of a step. */
+  /** Starts the clock of a step, or of waiting for the others' batches. */
   begin(step: number): void {
     Atomics.store(this.beat, 0, step);
   }

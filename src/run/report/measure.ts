@@ -198,11 +198,12 @@ async function sampledRow(
     device,
     signal,
     onProgress: (done, total) => onProgress?.(done, total, sampler),
-    onBatch: async (images, shape) => {
+    network: reference?.network,
+    onBatch: async (images, shape, features) => {
       if (kept < wanted) first.push(images);
       if (reader) right += await readRight(reader, images, shape, kept, signal);
       kept += shape[0];
-      if (reference) collected.add(await reference.network.extract(images, shape, signal));
+      if (features) collected.add(features);
     },
   });
   const what = `samples of the ${name}, ${samplerName(sampler)}`;

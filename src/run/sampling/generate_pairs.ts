@@ -36,8 +36,11 @@ import { loadDataset } from '../data.ts';
 import { hasLatents } from '../latents/network.ts';
 import { packageVersion } from '../machine/provenance.ts';
 import { freeBytes, megabytes } from '../machine/resources.ts';
+import { computeBatches } from '../ranks/batches.ts';
+import { type Ranks, ranksKind } from '../ranks/ranks.ts';
+import { requireSameJob } from '../ranks/same.ts';
 import { lockFolder } from '../workdir/lock.ts';
-import { latentConditions, openLatentTeacher } from './latent_pairs.ts';
+import { type LatentConditions, latentConditions, openLatentTeacher } from './latent_pairs.ts';
 import { openPairSource, pairStarts, startsOfPairs } from './pair_source.ts';
 import { encodeModel, sampleModel } from './sample.ts';
 
@@ -46,6 +49,8 @@ export interface GenerateOptions {
   partial?: boolean;
   /** What to do if the folder already holds all of these pairs: 'refuse' throws (default), 'keep' returns them. */
   complete?: 'refuse' | 'keep';
+  /** The processes of a job, from `openRanks`: all solve, and the first writes. The files are those of one process. */
+  ranks?: Ranks;
   /** Stops the run; completed batches stay. */
   signal?: AbortSignal;
   /** Reports tensors that `partial` skipped, and resuming. */
@@ -65,6 +70,7 @@ const optionKinds: OptionKinds<GenerateOptions> = {
   ...runOptions,
   partial: kinds.boolean,
   complete: oneOf(['refuse', 'keep']),
+  ranks: ranksKind,
 };
 
 /**
@@ -89,7 +95,8 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   requireConfig('generatePairs', config);
   const checked = checkOptions('generatePairs', options, optionKinds, ['device']);
   requirePaths(config, 'reflow');
-  const { device, partial, complete = 'refuse', signal, onNotice = () => {}, onProgress } = checked;
+  const { device, complete = 'refuse', ranks, onNotice = () => {} } = checked;
+  if (ranks) requireSameJob(ranks, config, device);
   const { seed, reflow } = config;
   const latent = hasLatents(config) ? await latentConditions(config) : undefined;
   const captions = captionsOf(config);
@@ -112,51 +119,89 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
     throw new ConfigError(
       `reflow.total_number_of_samples is ${plan.count}, but there are only ${images.count} training images`,
     );
-  await device.prepare(declaredModules());
-  const loaded = latent ? undefined : await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice });
-  using model = loaded?.model;
-  const folder = makeFolder(join(reflow.data_root, String(seed)));
-  const unlock = await lockFolder(folder, { way: 'give another --config.seed', signal, notice: onNotice });
+  const folder = join(reflow.data_root, String(seed));
+  const solve = { plan, folder, config, column, captions, latent, from, images };
+  if (ranks && !ranks.isFirst) return await solveAll(solve, checked);
+  makeFolder(folder);
+  const unlock = await lockFolder(folder, {
+    way: 'give another --config.seed',
+    signal: ranks ? undefined : checked.signal,
+    notice: onNotice,
+  });
   let writer: PairWriter | undefined;
   try {
-    writer = await PairWriter.open(
-      folder,
-      plan,
-      (begun) => checkSame(folder, begun, plan, onNotice),
-      column,
-      from?.starts,
-    );
-    const { count, batch } = plan;
-    const needed = pairBytes(config) * (1 - writer.done / Math.ceil(count / batch));
+    const check = (begun: PairPlan) => checkSame(folder, begun, plan, onNotice);
+    writer = await PairWriter.open(folder, plan, check, column, from?.starts);
+    const needed = pairBytes(config) * (1 - writer.done / Math.ceil(plan.count / plan.batch));
     const free = await freeBytes(folder);
     if (free < needed) onNotice(`${folder} has ${megabytes(free)} free; the pairs need ${megabytes(needed)}`);
-    if (writer.done > 0) onNotice(`resuming from pair ${Math.min(writer.done * batch, count)} of ${count}`);
-    using teacher =
-      latent && writer.done * batch < count
-        ? await openLatentTeacher(folder, latent, config, { device, signal, onNotice, begun: writer.done > 0 })
-        : undefined;
-    for (let first = writer.done * batch; first < count; first += batch) {
-      const num = Math.min(batch, count - first);
-      const own = column && captions && Array.from(column.subarray(first, first + num), (i) => captions.table[i]);
-      const request = { num, first, device, signal, prompts: own };
-      const { values, nfe } = await (teacher
-        ? teacher.solve(first, num, signal)
-        : images
-          ? invertImages(model as FlowNetwork, config, images, request)
-          : solvePairs(model as FlowNetwork, config, {
-              ...request,
-              seed,
-              ...(from && { latents: await startsOfPairs(from.starts, from.law, config, request) }),
-            }));
-      await writer.write(values, nfe);
-      onProgress?.(first + num, count);
-    }
-    await writer.finish(images && ends(images, config, plan));
-    return { folder, count, nfe: writer.nfe };
+    if (writer.done > 0)
+      onNotice(`resuming from pair ${Math.min(writer.done * plan.batch, plan.count)} of ${plan.count}`);
+    return await solveAll({ ...solve, writer }, checked);
   } finally {
     await writer?.close();
     await unlock();
   }
+}
+
+/** What the pairs of a run are solved from and for. */
+interface Solving {
+  plan: PairPlan;
+  folder: string;
+  config: Config;
+  /** The place of each pair's text, and what it is a place in. */
+  column?: Int32Array;
+  captions?: Captions;
+  latent?: LatentConditions;
+  /** The images that pairs start from, or that are their ends. */
+  from?: ReturnType<typeof pairStarts>;
+  images?: ImageDataset;
+  /** Undefined on a rank that is not the first. */
+  writer?: PairWriter;
+}
+
+/** Solves the pairs that are missing, and completes the folder. */
+async function solveAll(solving: Solving, options: GenerateOptions): Promise<GeneratedPairs> {
+  const { plan, folder, config, column, captions, latent, from, images, writer } = solving;
+  const { device, partial, ranks, onNotice = () => {}, onProgress } = options;
+  const { count, batch } = plan;
+  // The ranks of a job stop together, after a batch.
+  const signal = ranks ? undefined : options.signal;
+  const inTurn = <T>(work: () => Promise<T>) => (ranks ? ranks.inTurn(work) : work());
+  await inTurn(() => device.prepare(declaredModules()));
+  const begun = writer?.done ?? 0;
+  const done = ranks ? ranks.gather([begun])[0][0] : begun;
+  const numbers = Array.from({ length: Math.ceil(count / batch) - done }, (_, i) => done + i);
+  const teaching = { device, signal, onNotice, begun: done > 0, computes: writer !== undefined };
+  using teacher =
+    latent && numbers.length > 0 ? await inTurn(() => openLatentTeacher(folder, latent, config, teaching)) : undefined;
+  const loaded = latent
+    ? undefined
+    : await loadModel(config.reflow.last_flow_ckpt, config, { device, partial, onNotice });
+  using model = loaded?.model;
+  const compute = async (number: number, stop: AbortSignal | undefined) => {
+    const first = number * batch;
+    const num = Math.min(batch, count - first);
+    const own = column && captions && Array.from(column.subarray(first, first + num), (i) => captions.table[i]);
+    const request = { num, first, device, signal: stop, prompts: own };
+    const { values, nfe } = await (teacher
+      ? teacher.solve(first, num, stop)
+      : images
+        ? invertImages(model as FlowNetwork, config, images, request)
+        : solvePairs(model as FlowNetwork, config, {
+            ...request,
+            seed: config.seed,
+            ...(from && { latents: await startsOfPairs(from.starts, from.law, config, request) }),
+          }));
+    return { values, nfe: Float64Array.of(nfe) };
+  };
+  for await (const [number, { values, nfe }] of computeBatches(numbers, compute, { ranks, signal: options.signal })) {
+    await writer?.write(values, nfe[0]);
+    onProgress?.(Math.min(count, (number + 1) * batch), count);
+  }
+  await writer?.finish(images && ends(images, config, plan));
+  const own = writer?.nfe ?? 0;
+  return { folder, count, nfe: ranks ? ranks.gather([own])[0][0] : own };
 }
 
 /** The places of the captions of all pairs: those of the images of pairs that start from images, else drawn. */

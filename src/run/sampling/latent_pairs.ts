@@ -34,17 +34,26 @@ export interface LatentTeacher extends Disposable {
 
 /**
  * Loads the teacher, after the states of all texts were computed in the folder.
- * @param begun whether the folder has pairs already
+ * @param options.begun whether the folder has pairs already
+ * @param options.computes whether this process computes the states, or another one has done so
  */
 export async function openLatentTeacher(
   folder: string,
   { condition, column }: LatentConditions,
   config: Config,
-  options: { device: Device; signal?: AbortSignal; onNotice: (text: string) => void; begun: boolean },
+  options: {
+    device: Device;
+    signal?: AbortSignal;
+    onNotice: (text: string) => void;
+    begun: boolean;
+    computes: boolean;
+  },
 ): Promise<LatentTeacher> {
-  const { device, begun, ...rest } = options;
-  if (!begun) await removeOtherStates(folder, condition);
-  await computeStates(folder, condition, config, { ...rest, device, tokenizer: await tokenizerOf(config) });
+  const { device, begun, computes, ...rest } = options;
+  if (computes) {
+    if (!begun) await removeOtherStates(folder, condition);
+    await computeStates(folder, condition, config, { ...rest, device, tokenizer: await tokenizerOf(config) });
+  }
   const states = await TextStates.open(folder, condition);
   let model: LatentUNet;
   try {

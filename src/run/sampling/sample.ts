@@ -14,6 +14,9 @@ import { requireConfig } from '../config/require.ts';
 import { imageShape } from '../config/schema.ts';
 import { isLatent } from '../latents/network.ts';
 import { machineMemory, megabytes } from '../machine/resources.ts';
+import { computeBatches } from '../ranks/batches.ts';
+import { type Ranks, ranksKind } from '../ranks/ranks.ts';
+import { requireSameJob } from '../ranks/same.ts';
 import { isTransfer, startImages } from '../source.ts';
 import { microBatchFor } from './memory.ts';
 
@@ -47,6 +50,8 @@ export interface SampleRequest
   prompts?: readonly string[];
   /** Scale of the guidance towards the texts; default: sampling.guidance. */
   guidance?: number;
+  /** The processes of a job, from `openRanks`, which sample batches in turns. The first gets the images, the others none. */
+  ranks?: Ranks;
   device: Device;
 }
 
@@ -77,6 +82,7 @@ export const sampleKinds: OptionKinds<SampleRequest> = {
   latents: kinds.float32,
   prompts: listOf(kinds.text, 'texts'),
   guidance: kinds.notNegative,
+  ranks: ranksKind,
   device: runOptions.device,
 };
 
@@ -109,9 +115,11 @@ export async function sampleFromCheckpoint(
   requireConfig('sampleFromCheckpoint', config);
   const checked = checkOptions('sampleFromCheckpoint', request, loadingKinds, ['num', 'device']);
   const { partial, onNotice, ...sampled } = checked;
-  const { device } = checked;
+  const { device, ranks } = checked;
+  if (ranks) requireSameJob(ranks, config, device);
   requireRoom(checked.num, config);
-  await device.prepare(declaredModules());
+  const prepare = () => device.prepare(declaredModules());
+  await (ranks ? ranks.inTurn(prepare) : prepare());
   const { model: loaded } = await loadModel(reference, config, { device, partial, onNotice });
   using model = loaded;
   // Awaited here, so that the model lives until sampling ends.
@@ -160,7 +168,7 @@ export async function sampleModel(model: FlowNetwork, config: Config, request: S
   checkArgument('sampleModel', 'model', model, unetKind);
   requireConfig('sampleModel', config);
   const checked = checkOptions('sampleModel', request, sampleKinds, ['num', 'device']);
-  const { device, num, batch = num, onProgress, signal } = checked;
+  const { device, num, batch = num, ranks, onProgress, signal } = checked;
   if (isLatent(model))
     throw new ConfigError(
       'samples of model.name stable_diffusion are latents; `convert` writes the model as a folder of diffusers or a LoRA file, and `text` makes pictures with it',
@@ -203,10 +211,12 @@ export async function sampleModel(model: FlowNetwork, config: Config, request: S
   };
   const captioned = { texts, guidance, microBatch };
   const { samples: images, ...rest } = isCaptioned(model)
-    ? await sampleCaptioned(model, config, options, captioned)
-    : await sample(replayable(network), options);
+    ? await inBatches(options, ranks, captionedSampler(model, config, captioned))
+    : ranks
+      ? await inBatches(options, ranks, (own) => sample(replayable(network), own))
+      : await sample(replayable(network), options);
   const seconds = (performance.now() - start) / 1000;
-  return { ...rest, images, shape: [num - rest.leftOut.length, ...shape], seconds };
+  return { ...rest, images, shape: [images.length / sizeOf(shape), ...shape], seconds };
 }
 
 /** The text of each image; undefined for the captions of the classes in turn. @throws ConfigError for texts that cannot be used */
@@ -221,32 +231,53 @@ function promptsOf({ prompts, guidance, num }: SampleRequest, config: Config): s
   return prompts && Array.from({ length: num }, (_, i) => prompts[i % prompts.length]);
 }
 
-/** `sample` of a network with captions, whose velocity is another one for each batch. */
-async function sampleCaptioned(
+/** Samples a batch of a network with captions, whose velocity is another one for each batch. */
+function captionedSampler(
   model: FlowNetwork,
   config: Config,
-  options: SampleOptions,
   { texts, ...captioned }: Omit<CaptionedOptions, 'count' | 'first'>,
+) {
+  return async (options: SampleOptions, from: number): Promise<FlowSample> => {
+    const { count, first = 0 } = options;
+    using velocity = sampledVelocity(model, config, {
+      ...captioned,
+      ...{ count, first, texts: texts?.slice(from, from + count) },
+    });
+    // Which caption an image has depends on its number, so the network takes whole batches.
+    return await sample(replayable(velocity), { ...options, microBatch: count });
+  };
+}
+
+/** `sample` with a call of `sampler` for each batch, in this process or on all ranks. */
+async function inBatches(
+  options: SampleOptions,
+  ranks: Ranks | undefined,
+  sampler: (options: SampleOptions, from: number) => Promise<FlowSample>,
 ): Promise<FlowSample> {
-  const { count, batch = count, first = 0, latents, onProgress } = options;
+  const { count, batch = count, first = 0, latents, onProgress, signal } = options;
   const size = sizeOf(options.shape);
+  const compute = async (from: number, stop: AbortSignal | undefined) => {
+    const n = Math.min(batch, count - from);
+    const own: SampleOptions = {
+      ...options,
+      ...{ count: n, batch: n, first: first + from, signal: stop },
+      microBatch: Math.min(n, options.microBatch ?? n),
+      ...(latents && { latents: latents.subarray(from * size, (from + n) * size) }),
+      onProgress: ({ done, ...rest }) => onProgress?.({ ...rest, done: from + done, count }),
+    };
+    // Without noise to draw, a sample has no number.
+    if (latents && !options.sigmaVariance) own.first = undefined;
+    const { samples, leftOut, nfe } = await sampler(own, from);
+    return { samples, leftOut: Float64Array.from(leftOut), nfe: Float64Array.of(nfe) };
+  };
   const parts: Float32Array[] = [];
   const leftOut: number[] = [];
   let evaluations = 0;
-  for (let from = 0; from < count; from += batch) {
-    const n = Math.min(batch, count - from);
-    const own = { count: n, first: first + from, texts: texts?.slice(from, from + n) };
-    using velocity = sampledVelocity(model, config, { ...captioned, ...own });
-    const part = await sample(replayable(velocity), {
-      ...options,
-      ...{ count: n, batch: n, microBatch: n },
-      ...(latents ? { latents: latents.subarray(from * size, (from + n) * size) } : {}),
-      ...(latents && !options.sigmaVariance ? {} : { first: first + from }),
-      onProgress: ({ done, ...rest }) => onProgress?.({ ...rest, done: from + done, count }),
-    });
+  const starts = Array.from({ length: Math.ceil(count / batch) }, (_, i) => i * batch);
+  for await (const [from, part] of computeBatches(starts, compute, { ranks, signal })) {
     parts.push(part.samples);
-    leftOut.push(...part.leftOut.map((index) => from + index));
-    evaluations += part.nfe * n;
+    leftOut.push(...Array.from(part.leftOut, (index) => from + index));
+    evaluations += part.nfe[0] * Math.min(batch, count - from);
   }
   const samples = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;

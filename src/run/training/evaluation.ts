@@ -17,6 +17,8 @@ import { captionsOf } from '../captions/captions.ts';
 import { sampledVelocity } from '../captions/velocity.ts';
 import { requireConfig } from '../config/require.ts';
 import type { Config } from '../config/types.ts';
+import { computeBatches } from '../ranks/batches.ts';
+import { type Ranks, ranksKind } from '../ranks/ranks.ts';
 import { isTransfer, loadSource, startsFrom } from '../source.ts';
 
 /** Number of equal intervals of [0, 1] that losses are reported by. */
@@ -47,6 +49,8 @@ interface EvaluateOptions {
   features?: FeatureMap;
   /** Largest number of images, from the first one; default: all. */
   images?: number;
+  /** The processes of a job, which evaluate batches in turns. The first gets the result, the others one of no images. */
+  ranks?: Ranks;
   signal?: AbortSignal;
   onProgress?: (done: number, total: number) => void;
 }
@@ -57,6 +61,7 @@ const optionKinds: OptionKinds<EvaluateOptions> = {
   source: datasetKind,
   features: kinds.callback,
   images: kinds.count,
+  ranks: ranksKind,
   signal: runOptions.signal,
   onProgress: runOptions.onProgress,
 };
@@ -84,7 +89,7 @@ export async function evaluationLoss(
   checkArgument('evaluationLoss', 'dataset', dataset, datasetKind);
   requireConfig('evaluationLoss', config);
   const checked = checkOptions('evaluationLoss', options, optionKinds, ['device', 'batchSize']);
-  const { device, batchSize, signal, onProgress } = checked;
+  const { device, batchSize, ranks, signal, onProgress } = checked;
   const total = Math.min(dataset.count, checked.images ?? dataset.count);
   using opened = isTransfer(config) && !checked.source ? await loadSource(config, 'heldOut') : undefined;
   const source = checked.source ?? opened;
@@ -98,34 +103,40 @@ export async function evaluationLoss(
   // Mean over dimensions, or half their sum.
   const scale = config.training.reduce_mean ? 1 : (dataset.height * dataset.width * dataset.channels) / 2;
   model.eval();
+  const evaluate = async (first: number, stop: AbortSignal | undefined) => {
+    await turn(stop);
+    const n = Math.min(batchSize, total - first);
+    const { images, labels } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
+    const texts = captions && labels && Array.from(labels, (label) => captions.table[label + 1]);
+    const request = { first, num: n, stream: streams.evaluation };
+    const starts = source && (await startsFrom(source, config, request));
+    using velocity = sampledVelocity(model, config, { count: n, texts });
+    return scope(() =>
+      noGrad(() => {
+        const draw = new Draw({ seed: config.seed, first, device });
+        const x1 = tensor(images, { shape: [n, dataset.height, dataset.width, dataset.channels], device });
+        const x0 = starts ? tensor(starts, { shape: x1.shape, device }) : draw.normal(x1.shape, streams.evaluation);
+        const t = draw.times(n, { stream: streams.evaluationTimes });
+        const v = velocity(interpolate(x0, x1, t), t);
+        const errors = square(sub(v, sub(x1, x0)));
+        const losses = Float64Array.from(mean(errors, { axes: [1, 2, 3] }).dataSync(), (value) => scale * value);
+        const errorsInFeatures = features ? mean(square(featureErrors(features, v, x0, x1, t))).item() : 0;
+        return { losses, times: Float64Array.from(t.dataSync()), inFeatures: Float64Array.of(errorsInFeatures) };
+      }),
+    );
+  };
   try {
-    for (let first = 0; first < total; first += batchSize) {
-      await turn(signal);
-      const n = Math.min(batchSize, total - first);
-      const { images, labels } = await sequentialBatch(dataset, first, n, { centered: config.data.centered });
-      const texts = captions && labels && Array.from(labels, (label) => captions.table[label + 1]);
-      const request = { first, num: n, stream: streams.evaluation };
-      const starts = source && (await startsFrom(source, config, request));
-      using velocity = sampledVelocity(model, config, { count: n, texts });
-      scope(() =>
-        noGrad(() => {
-          const draw = new Draw({ seed: config.seed, first, device });
-          const x1 = tensor(images, { shape: [n, dataset.height, dataset.width, dataset.channels], device });
-          const x0 = starts ? tensor(starts, { shape: x1.shape, device }) : draw.normal(x1.shape, streams.evaluation);
-          const t = draw.times(n, { stream: streams.evaluationTimes });
-          const v = velocity(interpolate(x0, x1, t), t);
-          if (features) inFeatures += n * mean(square(featureErrors(features, v, x0, x1, t))).item();
-          const errors = square(sub(v, sub(x1, x0)));
-          const losses = Float64Array.from(mean(errors, { axes: [1, 2, 3] }).dataSync(), (value) => scale * value);
-          const times = t.dataSync();
-          for (let i = 0; i < n; i++) {
-            const bucket = Math.min(TIME_BUCKETS - 1, Math.floor(times[i] * TIME_BUCKETS));
-            sums[bucket] += losses[i];
-            counts[bucket]++;
-          }
-          batches.push(losses.reduce((a, b) => a + b, 0) / n);
-        }),
-      );
+    const firsts = Array.from({ length: Math.ceil(total / batchSize) }, (_, i) => i * batchSize);
+    for await (const [first, found] of computeBatches(firsts, evaluate, { ranks, signal })) {
+      const { losses, times } = found;
+      const n = losses.length;
+      inFeatures += n * found.inFeatures[0];
+      for (let i = 0; i < n; i++) {
+        const bucket = Math.min(TIME_BUCKETS - 1, Math.floor(times[i] * TIME_BUCKETS));
+        sums[bucket] += losses[i];
+        counts[bucket]++;
+      }
+      batches.push(losses.reduce((a, b) => a + b, 0) / n);
       onProgress?.(first + n, total);
     }
   } finally {

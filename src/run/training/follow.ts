@@ -1,17 +1,14 @@
 // A run on several ranks: what they must have in common, how they begin, and the run of a rank that is not the first. The first rank runs
 // session.ts; the others make the same steps and write nothing.
-import { createHash } from 'node:crypto';
-import { cpuIdentity } from '../../device/cc.ts';
 import type { Device } from '../../device/device.ts';
-import { fromEnvironment } from '../../device/environment.ts';
 import { declaredModules } from '../../device/module.ts';
 import type { Optimizer } from '../../nn/optimizer.ts';
 import { buildModel } from '../checkpoints/model.ts';
 import { optimizerOf } from '../checkpoints/optimizer.ts';
 import type { Config } from '../config/types.ts';
-import { NUMERICS, packageVersion } from '../machine/provenance.ts';
 import { requireExchange } from '../ranks/exchange.ts';
 import type { Ranks } from '../ranks/ranks.ts';
+import { requireSameJob } from '../ranks/same.ts';
 import { trainingLoop } from './loop.ts';
 import type { OpenTask, TrainOptions, TrainResult } from './session.ts';
 
@@ -21,19 +18,7 @@ import type { OpenTask, TrainOptions, TrainResult } from './session.ts';
  */
 export function requireJob(ranks: Ranks, config: Config, device: Device): void {
   requireExchange(ranks, config.training.accumulation, device);
-  ranks.requireSame(config, machineOf(device));
-}
-
-/** Properties of program and machine that all ranks must share, because the bits of a part depend on them. */
-function machineOf(device: Device): Record<string, string> {
-  const identity = createHash('sha256').update(cpuIdentity()).digest('hex').slice(0, 12);
-  const instructions = fromEnvironment('RECTIFLOW_MARCH') ?? `native ${identity}`;
-  return {
-    version: `${packageVersion()}, arithmetic ${NUMERICS}`,
-    device: `${device.kind}${device.exact ? ', exact' : ''}`,
-    precision: device.precision,
-    ...(device.kind === 'cpu' && { 'instruction set': instructions }),
-  };
+  requireSameJob(ranks, config, device);
 }
 
 /** Gives all ranks the first one's weights and states. @returns the step at which they begin */
