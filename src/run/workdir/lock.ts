@@ -208,8 +208,9 @@ async function untilSilent(
   return first;
 }
 
-function describe({ pid, host }: Owner): string {
-  return `process ${pid} on ${host}`;
+function describe({ pid, host, job }: Owner): string {
+  const [id] = job.split('.');
+  return `process ${pid} on ${host}${id === '-' ? '' : ` (Slurm job ${id})`}`;
 }
 
 /** Creates a lock or claim. @returns false if the file exists already @throws FileError */

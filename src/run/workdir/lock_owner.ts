@@ -1,11 +1,12 @@
 // The owner of a lock as its file names it, and whether that process is known to be alive or gone.
 //
-// First line: HOST PID START TOKEN BOOT SPACE, with "-" for what the system does not provide. START is in clock ticks
-// since boot (/proc/PID/stat), BOOT the kernel's boot id, SPACE the inode of the process's pid namespace. Second line:
-// a counter.
+// First line: HOST PID START TOKEN BOOT SPACE JOB, with "-" for what the system does not provide. START is in clock ticks
+// since boot (/proc/PID/stat), BOOT the kernel's boot id, SPACE the inode of the process's pid namespace, JOB the job of
+// Slurm and how often it was started again. Second line: a counter.
 import { randomBytes } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { wholeEnvironment } from '../../device/environment.ts';
 
 export interface Owner {
   host: string;
@@ -15,6 +16,8 @@ export interface Owner {
   token: string;
   boot: string;
   space: string;
+  /** "4711.2": job 4711 of Slurm, started again twice. */
+  job: string;
 }
 
 /** This process as an owner, with a new token. */
@@ -26,27 +29,30 @@ export function newOwner(): Owner {
     token: randomBytes(8).toString('hex'),
     boot: bootId(),
     space: pidNamespace(),
+    job: slurmJob(),
   };
 }
 
 /** The first line of the owner's lock, with the line break. */
-export function ownerLine({ host, pid, start, token, boot, space }: Owner): string {
-  return `${host} ${pid} ${start} ${token} ${boot} ${space}\n`;
+export function ownerLine({ host, pid, start, token, boot, space, job }: Owner): string {
+  return `${host} ${pid} ${start} ${token} ${boot} ${space} ${job}\n`;
 }
 
-/** Parses a first line; undefined if it is not valid. Earlier versions wrote neither boot nor namespace. */
+/** Parses a first line; undefined if it is not valid. Earlier versions wrote neither boot nor namespace, or no job. */
 export function parseOwner(line: string): Owner | undefined {
-  const [host, pid, start, token, boot = '-', space = '-', ...rest] = line.split(' ');
+  const [host, pid, start, token, boot = '-', space = '-', job = '-', ...rest] = line.split(' ');
   if (!host || !/^[1-9]\d{0,9}$/.test(pid) || !start || !/^[0-9a-f]{1,64}$/.test(token ?? '') || rest.length > 0)
     return undefined;
-  return { host, pid: Number(pid), start, token, boot, space };
+  return { host, pid: Number(pid), start, token, boot, space, job };
 }
 
 /**
  * Whether an owner lives. 'gone' and 'lives' are certain. 'unknown' is a process on another machine or in another
- * container, or one whose start time this system does not provide: its pid may belong to another process by now.
+ * container, or one whose start time this system does not provide: its pid may belong to another process by now. Slurm
+ * ends all processes of a job before it starts the job again, perhaps elsewhere.
  */
 export function stateOf(owner: Owner): 'lives' | 'gone' | 'unknown' {
+  if (isBefore(owner.job, slurmJob())) return 'gone';
   if (!onThisSystem(owner)) return 'unknown';
   try {
     process.kill(owner.pid, 0);
@@ -63,6 +69,17 @@ export function stateOf(owner: Owner): 'lives' | 'gone' | 'unknown' {
 function onThisSystem({ host, boot, space }: Owner): boolean {
   if (boot !== '-') return boot === bootId() && space === pidNamespace();
   return bootId() === '-' || space === '-' ? host === hostname() : false;
+}
+
+function slurmJob(): string {
+  const { SLURM_JOB_ID: id, SLURM_RESTART_COUNT: restarts = '0' } = wholeEnvironment();
+  return /^\d{1,15}$/.test(id ?? '') && /^\d{1,9}$/.test(restarts) ? `${id}.${restarts}` : '-';
+}
+
+/** Whether a job is an earlier start of another one. */
+function isBefore(job: string, other: string): boolean {
+  const [[id, restarts], [otherId, otherRestarts]] = [job, other].map((text) => text.split('.').map(Number));
+  return id === otherId && restarts < otherRestarts;
 }
 
 function bootId(): string {

@@ -14,7 +14,7 @@ import {
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FileError, LockLostError } from '../../../src/errors.ts';
 import { guardFolder } from '../../../src/io/guard.ts';
 import { writeFileAtomic } from '../../../src/io/index.ts';
@@ -124,6 +124,17 @@ describe('an owner that is certainly gone is replaced immediately', () => {
     await expectTaken();
   });
 
+  it('of a Slurm job that has been started again, on any machine', async () => {
+    vi.stubEnv('SLURM_JOB_ID', '4711');
+    try {
+      leave(elsewhere);
+      vi.stubEnv('SLURM_RESTART_COUNT', '1');
+      await expectTaken();
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  });
+
   it('in the format of earlier versions', async () => {
     writeFileSync(path, `${hostname()} ${ended} 1234 0123456789abcdef\n`);
     if (linux) lockTiming.silence = 100;
@@ -147,6 +158,25 @@ describe('an owner that cannot be checked', () => {
     expect(holder()).toMatchObject({ pid: process.pid, boot: newOwner().boot });
     await unlock();
     expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it.each([
+    ['of another Slurm job', '4712', '1'],
+    ['of another step of the same start of the job', '4711', '0'],
+    ['of a later start of the job', '4711', '0', '1'],
+  ])('%s, is waited for', async (_, id, restarts, theirs = '0') => {
+    vi.stubEnv('SLURM_JOB_ID', '4711');
+    vi.stubEnv('SLURM_RESTART_COUNT', theirs);
+    const notices: string[] = [];
+    try {
+      leave(elsewhere);
+      vi.stubEnv('SLURM_JOB_ID', id);
+      vi.stubEnv('SLURM_RESTART_COUNT', restarts);
+      await (await lockFolder(folder, { notice: (text) => notices.push(text) }))();
+    } finally {
+      vi.unstubAllEnvs();
+    }
+    expect(notices).toEqual([expect.stringContaining('on elsewhere (Slurm job 4711)')]);
   });
 
   it('is not replaced while its heartbeat continues', async () => {
