@@ -104,6 +104,7 @@ export default {
     time_deviation: 1,
     time_steepness: 4,
     feature_weight: 0,
+    neighbours: 0,
     feature_network: '',
     caption_dropout: 0.1,
     data_dir: '',

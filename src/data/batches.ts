@@ -111,7 +111,8 @@ export async function sequentialBatch(
   return makeBatch(dataset, indices, made, (place) => (noise?.item ?? 0) + place);
 }
 
-async function makeBatch(
+/** The images of these indices as a batch; `itemAt` gives the number that the flip and the noise of a place depend on. */
+export async function makeBatch(
   dataset: ImageDataset,
   indices: Int32Array,
   options: BatchOptions,

@@ -45,6 +45,7 @@ export function featureErrors(features: FeatureMap, v: Tensor, x0: Tensor, x1: T
  * A `distance` of rectifiedFlowLoss that compares velocities in the tangent space of features: weight |J_h r|^2 / K +
  * (1 - weight) |r|^2 / D with r = x1 - x0 - v, the mean over samples (Liu, Gong, Liu 2023, section 5.3).
  * @param weight share of the term in features, from 0 to 1
+ * @param onTerms receives both terms [] of a weight above 0, in features and plain, such as to log them
  * @example
  * const features = (x) => mul(slice(x, [0, 0], [1, 1]), 2);
  * const [x0, x1] = [zeros([1, 2]), tensor([[3, 4]])];
@@ -52,12 +53,18 @@ export function featureErrors(features: FeatureMap, v: Tensor, x0: Tensor, x1: T
  * const loss = rectifiedFlowLoss((x) => mul(x, 0), x1, { x0, t: tensor([0.5]), distance });
  * loss; // 24.25
  */
-export function featureDistance(features: FeatureMap, weight: number): Distance {
+export function featureDistance(
+  features: FeatureMap,
+  weight: number,
+  onTerms?: (inFeatures: Tensor, plain: Tensor) => void,
+): Distance {
   checkArguments('featureDistance', { features: [features, kinds.callback], weight: [weight, share] });
+  if (onTerms !== undefined) checkArguments('featureDistance', { onTerms: [onTerms, kinds.callback] });
   return (v, x0, x1, t) => {
     const plain = mse(v, sub(x1, x0));
     if (weight === 0) return plain;
     const seen = mean(square(featureErrors(features, v, x0, x1, t)));
+    onTerms?.(seen, plain);
     return weight === 1 ? seen : add(mul(seen, weight), mul(plain, 1 - weight));
   };
 }

@@ -153,15 +153,32 @@ export async function loadDataset(
 }
 
 export async function trainingBatches(config: Config, notice?: Notice): Promise<ImageBatches> {
-  const dataset = await loadDataset(config, 'train', notice);
-  const { centered, uniform_dequantization: dequantize, random_flip: flip } = config.data;
-  const options = { seed: config.seed, centered, dequantize, flip };
+  return trainingBatchesOf(await loadDataset(config, 'train', notice), config);
+}
+
+/** The training batches of a data set that is open. */
+export function trainingBatchesOf(dataset: ImageDataset, config: Config): ImageBatches {
+  const options = { seed: config.seed, ...batchOptions(config) };
+  return batchesOf(
+    dataset,
+    async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images,
+  );
+}
+
+/** How a configuration prepares training images. */
+export function batchOptions({ data }: Config): { centered: boolean; dequantize: boolean; flip: boolean } {
+  const { centered, uniform_dequantization: dequantize, random_flip: flip } = data;
+  return { centered, dequantize, flip };
+}
+
+/** The batches of a data set, which closes with them. */
+export function batchesOf(dataset: ImageDataset, batch: (step: number) => Promise<Float32Array>): ImageBatches {
   return {
     count: dataset.count,
     labels: dataset.labels,
     imageShape: [dataset.height, dataset.width, dataset.channels],
     [Symbol.dispose]: () => dataset[Symbol.dispose](),
-    batch: prefetch(async (step) => (await trainingBatch(dataset, step, config.training.batch_size, options)).images),
+    batch: prefetch(batch),
   };
 }
 

@@ -29,4 +29,6 @@ export const streams = {
   source: 0x64610008,
   /** The times and the noise of the classifier of two domains. */
   domains: 0x64610009,
+  /** Which neighbour an image of a domain transfer is paired with. */
+  neighbours: 0x6461000a,
 } as const;

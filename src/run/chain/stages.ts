@@ -17,6 +17,7 @@ import { classNames } from '../config/tables/data.ts';
 import type { Config } from '../config/types.ts';
 import type { ReportedFlow } from '../report/measure.ts';
 import { isTransfer, sourceConfig } from '../source.ts';
+import { domainsFile } from '../training/domains.ts';
 import { snapshotNumber } from '../training/session.ts';
 import { snapshotPath } from '../workdir/workdir.ts';
 
@@ -201,6 +202,12 @@ function distilConfig(config: Config, pairs: PairStage, teacher: FlowStage): Con
   return studentConfig(config, pairs, teacher, distil_iters, { reflow_t_schedule: k === 1 ? 't0' : k });
 }
 
+/** The classifier of the domains that the first flow was trained with: all flows of a chain are. */
+function featureNetwork({ training }: Config, teacher: FlowStage): string {
+  if (training.feature_weight === 0 || training.feature_network !== '') return training.feature_network;
+  return teacher.config.training.feature_network || domainsFile(teacher.folder);
+}
+
 function studentConfig(
   config: Config,
   pairs: PairStage,
@@ -210,7 +217,7 @@ function studentConfig(
 ): Config {
   return {
     ...config,
-    training: { ...config.training, n_iters: iterations },
+    training: { ...config.training, n_iters: iterations, feature_network: featureNetwork(config, teacher) },
     reflow: {
       ...config.reflow,
       reflow_type: 'train_reflow',

@@ -237,7 +237,12 @@ function unevaluatedOf(path: string, step: number, text: string | undefined): Tr
   }
   if (figures?.step !== step - 1 || !stepFigures.every((name) => Number.isFinite(figures?.[name])))
     throw new FileError(path, 'the record of its last step is damaged');
-  return Object.fromEntries(stepFigures.map((name) => [name, figures?.[name]])) as unknown as TrainingStep;
+  const known = Object.fromEntries(stepFigures.map((name) => [name, figures?.[name]])) as unknown as TrainingStep;
+  const { terms } = figures;
+  if (terms === undefined) return known;
+  if (typeof terms !== 'object' || terms === null || !Object.values(terms).every(Number.isFinite))
+    throw new FileError(path, 'the record of its last step is damaged');
+  return { ...known, terms: terms as Record<string, number> };
 }
 
 /**

@@ -8,6 +8,8 @@ export interface TrainingStep {
   total: number;
   /** Mean loss of the batch. */
   loss: number;
+  /** Terms of the loss by name, if it has several: loss_features and loss_plain with training.feature_weight. */
+  terms?: Record<string, number>;
   learningRate: number;
   /** Global norm of the gradient before clipping. */
   gradientNorm: number;

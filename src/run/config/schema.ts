@@ -101,13 +101,15 @@ export function disagreements(config: Config): string[] {
 }
 
 /** What a flow from images does not have, because they have no density and are not noise. */
-function transferDisagreements({ model, source, sampling, training, eval: evaluated }: Config): string[] {
+function transferDisagreements({ data, model, source, sampling, training, reflow, eval: evaluated }: Config): string[] {
   if (sampling.init_type !== 'data')
-    return training.feature_weight > 0
-      ? [
-          `training.feature_weight: expected 0 with sampling.init_type ${sampling.init_type}, which has one domain; got ${training.feature_weight}`,
-        ]
-      : [];
+    return (['feature_weight', 'neighbours'] as const).flatMap((key) =>
+      training[key] > 0
+        ? [
+            `training.${key}: expected 0 with sampling.init_type ${sampling.init_type}, which has one domain; got ${training[key]}`,
+          ]
+        : [],
+    );
   const words = 'with sampling.init_type data';
   const faults: string[] = [];
   if (model.name !== 'ncsnpp') faults.push(`model.name: expected ncsnpp ${words}; got ${model.name}`);
@@ -115,6 +117,14 @@ function transferDisagreements({ model, source, sampling, training, eval: evalua
   if (sampling.sigma_variance > 0)
     faults.push(
       `sampling.sigma_variance: expected 0 ${words}, since the stochastic sampler needs starts from noise; got ${sampling.sigma_variance}`,
+    );
+  if (training.feature_weight > 0 && reflow.reflow_loss !== 'l2')
+    faults.push(
+      `reflow.reflow_loss: expected l2 with training.feature_weight above 0, which is a loss of its own; got ${reflow.reflow_loss}`,
+    );
+  if (training.neighbours > 0 && source.random_flip !== data.random_flip)
+    faults.push(
+      `source.random_flip: expected ${data.random_flip} as data.random_flip with training.neighbours above 0, since neighbours are mirrored together; got ${source.random_flip}`,
     );
   if (evaluated.enable_bpd)
     faults.push(`eval.enable_bpd: expected false ${words}, since images have no density as noise has; got true`);

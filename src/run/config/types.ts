@@ -468,11 +468,19 @@ export type Config = {
     time_steepness: number;
     /**
      * In a domain transfer, the weight w of the loss in features of a classifier of the two domains: w times the mean
-     * square of J (x_1 - x_0 - v), plus 1 - w times that of x_1 - x_0 - v. Applies to `train`; 0 for the plain loss.
-     * Expected: a number from 0 to 1. Default: 0. Has an effect only if sampling.init_type is data. Not in the official
-     * code. Source: Flow Straight and Fast (Liu, Gong, Liu 2023), section 5.3.
+     * square of J (x_1 - x_0 - v), plus 1 - w times that of x_1 - x_0 - v. Applies to `train` and `reflow`; 0 for the
+     * plain loss. Expected: a number from 0 to 1. Default: 0. Has an effect only if sampling.init_type is data. Not in
+     * the official code. Source: Flow Straight and Fast (Liu, Gong, Liu 2023), section 5.3.
      */
     feature_weight: number;
+    /**
+     * Of how many nearest images of the other domain a domain transfer pairs each training image with one; 0 pairs at
+     * random. Likeness is found without labels: cosines of the images, each less the mean of its domain, then linear
+     * maps between neighbours, in turns. Applies to `train`; the loss on held-out images stays that of random pairs.
+     * Expected: a whole number from 0 to 100 (images). Default: 0. Has an effect only if sampling.init_type is data.
+     * Not in the official code. Source: the turns: Word Translation Without Parallel Data (Conneau et al. 2018).
+     */
+    neighbours: number;
     /**
      * File of that classifier; if empty, it is trained first, into domains.safetensors of the run. Default: ''. Has an
      * effect only if training.feature_weight is above 0. Not in the official code.

@@ -2,7 +2,7 @@
 // both training parts and from blends x_t = t x_1 + (1 - t) x_0 with the soft label t, because the loss evaluates it there. Every draw is a
 // function of (seed, step). Its weights are fixed while the flow is trained. The independent one of a report sees no blends.
 import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { checkOptions, kinds, type OptionKinds } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
 import { batchIndices, type ImageDataset, scalePixels, sequentialBatch } from '../../data/index.ts';
@@ -193,6 +193,17 @@ export function featuresOf(network: Classifier): FeatureMap {
   for (const [, weight] of network.namedTensors()) weight.requiresGrad = false;
   return (x) => network.scores(x).features;
 }
+
+/** @throws ConfigError for ranks that would each train the classifier */
+export function requireSharedFeatures({ training }: Config, ranks: unknown): void {
+  if (ranks && training.feature_weight > 0 && training.feature_network === '')
+    throw new ConfigError(
+      'training.feature_network: expected a file where several ranks train, since each of them reads it; make it with trainDomains()',
+    );
+}
+
+/** The file of that classifier in the folder of a run. */
+export const domainsFile = (workdir: string): string => join(workdir, 'domains.safetensors');
 
 /**
  * The features of the classifier of training.feature_network or, if that is empty, of `out`, which is trained if it does not exist.

@@ -79,7 +79,7 @@ export class RunJournal {
   /** Logs a step, after its evaluation if it has one; every training.log_freq steps, gives means to the loggers. */
   async step(info: TrainingStep): Promise<void> {
     const { step, loss, learningRate: lr, gradientNorm: grad_norm, imagesPerSecond: images_per_s } = info;
-    await this.log.write({ step, loss, lr, grad_norm, images_per_s, ...this.evaluated });
+    await this.log.write({ step, loss, ...info.terms, lr, grad_norm, images_per_s, ...this.evaluated });
     this.evaluated = {};
     this.sinceLogged.push(info);
     this.lastStep = step;
@@ -88,6 +88,9 @@ export class RunJournal {
       this.sinceLogged.reduce((sum, one) => sum + value(one), 0) / this.sinceLogged.length;
     await this.loggers.scalars(step, {
       'train/loss': mean((one) => one.loss),
+      ...Object.fromEntries(
+        Object.keys(info.terms ?? {}).map((name) => [`train/${name}`, mean((one) => one.terms?.[name] ?? Number.NaN)]),
+      ),
       'train/learning_rate': lr,
       'train/gradient_norm': mean((one) => one.gradientNorm),
       'train/images_per_second': mean((one) => one.imagesPerSecond),

@@ -30,13 +30,21 @@ import type { Config } from '../config/types.ts';
 import { type ImageBatches, prefetch } from '../data.ts';
 import type { BatchPart } from './batch.ts';
 
+/** Receives the values [] of the terms of a loss. */
+export type OnTerms = (...values: Tensor[]) => void;
+
 export interface Objective {
   /** Shapes of one sample of each array of a batch. */
   readonly shapes: readonly Shape[];
   /** The arrays of a step's batch, f32 [batch_size, ...shape] each. */
   fetch(step: number): Promise<readonly Float32Array[]>;
-  /** The mean loss over the samples of a part. It runs on the device only, so that it can be recorded. */
-  loss(part: BatchPart): Tensor;
+  /** Names of the terms of the loss that are logged with it. */
+  readonly terms?: readonly string[];
+  /**
+   * The mean loss over the samples of a part. It runs on the device only, so that it can be recorded.
+   * @param onTerms receives the value [] of each of `terms`
+   */
+  loss(part: BatchPart, onTerms?: OnTerms): Tensor;
 }
 
 interface ObjectiveOptions {
@@ -45,9 +53,17 @@ interface ObjectiveOptions {
   device: Device;
 }
 
+/** The loss of training.feature_weight, which hands on the values of its terms. */
+export interface FeatureTerms {
+  terms: readonly string[];
+  distance: (onTerms: OnTerms | undefined) => Distance;
+}
+
 export interface ReflowOptions extends ObjectiveOptions {
   /** Default: the squared difference of velocity and straight line. */
   distance?: Distance;
+  /** The loss in features of the domains, in place of a distance. */
+  inFeatures?: FeatureTerms;
 }
 
 /** What a flow from noise to images is trained on. Images with captions have classes, and their number is known. */
@@ -125,9 +141,10 @@ export function pairObjective(source: PairSource, options: ReflowOptions): Objec
       const { z0, z1, column } = await batch(step);
       return tokens ? [z0, z1, sharesOf(column as Int32Array, tokens.length)] : [z0, z1];
     },
-    loss: ({ tensors: [z0, z1, shares], first, origin }) => {
+    terms: options.inFeatures?.terms,
+    loss: ({ tensors: [z0, z1, shares], first, origin }, onTerms) => {
       const { seed } = config;
-      return reflowLoss(options, velocityOf(shares), new Draw({ seed, first, origin, device }), z0, z1);
+      return reflowLoss(options, velocityOf(shares), new Draw({ seed, first, origin, device }), z0, z1, onTerms);
     },
   };
 }
@@ -214,13 +231,15 @@ export function teacherEnds(teacher: FlowNetwork, z0: Tensor, { reflow }: Config
 
 /** The loss of a velocity on pairs, by the keys of reflow. */
 export function reflowLoss(
-  { config, distance }: Pick<ReflowOptions, 'config' | 'distance'>,
+  { config, distance: given, inFeatures }: Pick<ReflowOptions, 'config' | 'distance' | 'inFeatures'>,
   velocity: Velocity,
   draw: Draw,
   x0: Tensor,
   x1: Tensor,
+  onTerms?: OnTerms,
 ): Tensor {
   const { training, reflow } = config;
+  const distance = inFeatures?.distance(onTerms) ?? given;
   const law = reflow.reflow_t_schedule === 'uniform' ? timeLaw(config) : undefined;
   const { reflow_t_schedule: schedule, exact_t0 } = reflow;
   return rectifiedFlowLoss(velocity, x1, {

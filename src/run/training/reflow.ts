@@ -31,11 +31,12 @@ import { isTransfer, startImages } from '../source.ts';
 import { DeviceBatch } from './batch.ts';
 import { type Coupling, flowDiagnostics, probeCount, probeNoise } from './diagnostics.ts';
 import { openDistance } from './distance.ts';
+import { domainsFile, openDomainFeatures, requireSharedFeatures } from './domains.ts';
 import { EVALUATED_BATCHES, type Evaluation } from './evaluation.ts';
 import { latentObjective } from './latent_objective.ts';
 import { type Objective, onlineObjective, pairObjective, teacherEnds } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult, trainOptionKinds } from './session.ts';
-import { onlineTransferObjective, sourceBatches } from './transfer.ts';
+import { featureTerms, onlineTransferObjective, sourceBatches } from './transfer.ts';
 
 type ReflowOptions = TrainOptions & { partial?: boolean };
 
@@ -57,8 +58,9 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
   requireConfig('trainReflow', config);
   const checked = checkOptions('trainReflow', options, optionKinds, ['workdir', 'device']);
   requirePaths(config, 'reflow');
-  const { device, partial, onNotice } = checked;
-  const { reflow } = config;
+  const { device, partial, onNotice, signal } = checked;
+  const { reflow, training } = config;
+  requireSharedFeatures(config, checked.ranks);
   const measure = await openDistance(config, checked);
   using _measure = measure;
   const identity = await reflowIdentity(config);
@@ -71,13 +73,14 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
   let texts: TextStates | undefined;
   let teacher: FlowNetwork | undefined;
   let source: ImageBatches | undefined;
+  let domains: Awaited<ReturnType<typeof openDomainFeatures>> | undefined;
   try {
     if (!offline && isTransfer(config)) source = await sourceBatches(config, onNotice);
     if (pairs) requireStarts(pairs, config);
     if (pairs) await refuseBroken(pairs, reflow.data_root, config.sampling.init_noise_scale);
     if (pairs && hasLatents(config)) texts = await TextStates.ofPairs(pairs, config);
     if (pairs && reflow.real_data_ratio > 0) real = await openReal(config, shape, onNotice);
-    return await runTask(identity, config, checked, async (model) => {
+    return await runTask(identity, config, checked, async (model, workdir) => {
       if (isLatent(model) && (model.lora || reflow.last_flow_ckpt === '')) await fillLatents(model, config, device);
       if (!hasLatents(config) || reflow.last_flow_ckpt !== '') {
         const flow = await openCheckpoint(reflow.last_flow_ckpt, model, config, { partial, onNotice });
@@ -86,7 +89,10 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
         model.loadStateDict(weights, flow.path, { partial });
       }
       if (!pairs) ({ model: teacher } = await loadModel(reflow.last_flow_ckpt, config, { device, partial, onNotice }));
-      const common = { model, config, device, distance: measure.distance };
+      if (training.feature_weight > 0)
+        domains = await openDomainFeatures(config, { device, out: domainsFile(workdir), signal, onNotice });
+      const inFeatures = domains && featureTerms(domains.features, config);
+      const common = { model, config, device, distance: measure.distance, inFeatures };
       const objective = pairs
         ? isLatent(model)
           ? latentObjective(pairs, texts as TextStates, { ...common, model })
@@ -107,6 +113,7 @@ export async function trainReflow(config: Config, options: ReflowOptions): Promi
       };
     });
   } finally {
+    domains?.[Symbol.dispose]();
     teacher?.dispose();
     source?.[Symbol.dispose]();
     await pairs?.close();

@@ -1,7 +1,5 @@
 // `train`: trains a 1-rectified flow, from noise or from another data set, in a work directory, resuming from its state if there is one.
-import { join } from 'node:path';
 import { checkOptions } from '../../arguments.ts';
-import { ConfigError } from '../../errors.ts';
 import { streams } from '../../tensor/streams.ts';
 import { trainIdentity } from '../checkpoints/identity.ts';
 import { requirePaths } from '../config/index.ts';
@@ -10,11 +8,11 @@ import type { Config } from '../config/types.ts';
 import { loadDataset, trainingBatches } from '../data.ts';
 import { isTransfer, loadSource, startsFrom } from '../source.ts';
 import { flowDiagnostics, probeCount, probeNoise } from './diagnostics.ts';
-import { openDomainFeatures } from './domains.ts';
+import { domainsFile, openDomainFeatures, requireSharedFeatures } from './domains.ts';
 import { EVALUATED_BATCHES, evaluationLoss } from './evaluation.ts';
 import { flowObjective } from './objective.ts';
 import { runTask, type TrainOptions, type TrainResult, trainOptionKinds } from './session.ts';
-import { sourceBatches, transferObjective } from './transfer.ts';
+import { domainBatches, transferObjective } from './transfer.ts';
 
 /**
  * Trains a 1-rectified flow in a work directory. Every draw is a function of seed, step and sample, so a run that was stopped, even by
@@ -37,13 +35,13 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
   const { device, onNotice } = checked;
   const transfers = isTransfer(config);
   if (transfers) requirePaths(config, 'train');
-  if (checked.ranks && config.training.feature_weight > 0 && config.training.feature_network === '')
-    throw new ConfigError(
-      'training.feature_network: expected a file where several ranks train, since each of them reads it; make it with trainDomains()',
-    );
-  using batches = await trainingBatches(config, onNotice);
+  requireSharedFeatures(config, checked.ranks);
+  const trained = transfers
+    ? await domainBatches(config, checked)
+    : { target: await trainingBatches(config, onNotice) };
+  using batches = trained.target;
+  using source = 'source' in trained ? trained.source : undefined;
   using heldOut = await loadDataset(config, 'heldOut', onNotice);
-  using source = transfers ? await sourceBatches(config, onNotice) : undefined;
   using starts = transfers ? await loadSource(config, 'heldOut', onNotice) : undefined;
   const { batch_size: batchSize, accumulation } = config.training;
   const evaluated = {
@@ -60,7 +58,7 @@ export async function train(config: Config, options: TrainOptions): Promise<Trai
     if (config.training.feature_weight > 0)
       domains = await openDomainFeatures(config, {
         device,
-        out: join(workdir, 'domains.safetensors'),
+        out: domainsFile(workdir),
         signal: checked.signal,
         onNotice,
       });

@@ -39,7 +39,7 @@ export interface UpdateOptions {
 }
 
 /** The figures of an update. */
-export interface UpdateResult extends Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm'> {
+export interface UpdateResult extends Pick<TrainingStep, 'loss' | 'learningRate' | 'gradientNorm' | 'terms'> {
   /** Whether a rank wants to stop, the same on all ranks. */
   stop: boolean;
 }
@@ -62,7 +62,7 @@ export class BatchUpdate {
    */
   private readonly share: number;
   private readonly cotangent: Tensor;
-  /** The loss of each part, followed by the gradient norm. */
+  /** The loss of each part, the gradient norm, and the terms of each part's loss. */
   private readonly results: Tensor;
   /** How `results` are read if steps may run ahead. */
   private readonly reads: LateReads | undefined;
@@ -84,8 +84,8 @@ export class BatchUpdate {
     this.exchange = ranks && new Exchange(ranks, optimizer.arena.gradients, accumulation, device);
     this.batch = new DeviceBatch(batchSize, objective.shapes, device);
     this.cotangent = keep(full([], this.share, { device }));
-    this.results = keep(zeros([accumulation + 1], { device }));
-    this.reads = ahead && !ranks ? device.lateReads?.(4 * (accumulation + 1)) : undefined;
+    this.results = keep(zeros([accumulation + 1 + accumulation * (objective.terms?.length ?? 0)], { device }));
+    this.reads = ahead && !ranks ? device.lateReads?.(4 * this.results.size) : undefined;
     options.model.dropoutState.origin = this.batch.origin;
   }
 
@@ -141,9 +141,12 @@ export class BatchUpdate {
     values: number[],
     { step, arrays, learningRate }: { step: number; arrays: readonly Float32Array[]; learningRate: number },
   ): UpdateResult {
-    const gradientNorm = values.pop() as number;
+    const [gradientNorm] = values.splice(this.parts.length, 1);
     const stop = this.gatherLosses(values);
-    const loss = values.reduce((sum, value) => sum + value * this.share, 0);
+    const total = (first: number, every: number) =>
+      this.parts.reduce((sum, _, part) => sum + values[first + part * every] * this.share, 0);
+    const loss = total(0, 1);
+    const { terms = [] } = this.options.objective;
     const finite = Number.isFinite(loss) && Number.isFinite(gradientNorm);
     if (!finite && this.reads) {
       // A later step may have been launched: it was skipped, but its batch is on the device.
@@ -152,15 +155,21 @@ export class BatchUpdate {
     }
     if (!Number.isFinite(loss)) throw this.nonFinite(`the loss is ${loss}`, step);
     if (!Number.isFinite(gradientNorm)) throw this.nonFinite(`the norm of the gradient is ${gradientNorm}`, step);
-    return { loss, learningRate, gradientNorm, stop };
+    const named = terms.map((name, i) => [name, total(this.parts.length + i, terms.length)] as const);
+    return { loss, learningRate, gradientNorm, stop, ...(named.length > 0 && { terms: Object.fromEntries(named) }) };
   }
 
-  /** Fills in the losses of the parts that other ranks computed. @returns whether a rank wants to stop */
+  /** Fills in the losses, and their terms, of the parts that other ranks computed. @returns whether a rank wants to stop */
   private gatherLosses(values: number[]): boolean {
     const { ranks, wantsToStop } = this.options;
     if (!ranks) return false;
     const all = ranks.gather([Number(wantsToStop?.() ?? false), ...values]);
-    for (const i of values.keys()) values[i] = all[i % ranks.size][1 + i];
+    const parts = this.parts.length;
+    const { length: terms = 0 } = this.options.objective.terms ?? [];
+    for (const i of values.keys()) {
+      const part = i < parts ? i : Math.floor((i - parts) / terms);
+      values[i] = all[part % ranks.size][1 + i];
+    }
     return all.some(([flag]) => flag !== 0);
   }
 
@@ -181,7 +190,11 @@ export class BatchUpdate {
     const { exchange } = this;
     const compute = (i: number) =>
       scope(() => {
-        const loss = this.loss(this.parts[i]);
+        const loss = this.loss(this.parts[i], (...terms) => {
+          const first = this.parts.length + 1 + i * terms.length;
+          for (const [k, { address }] of terms.entries())
+            device.copy(this.results.address + 4 * (first + k), address, 4);
+        });
         device.copy(this.results.address + 4 * i, loss.address, 4);
         loss.backward(this.cotangent);
       });
@@ -198,10 +211,10 @@ export class BatchUpdate {
     );
   }
 
-  private loss(first: number): Tensor {
+  private loss(first: number, onTerms?: (...terms: Tensor[]) => void): Tensor {
     const { model, objective } = this.options;
     model.dropoutState.first = first;
-    const loss: unknown = objective.loss(this.batch.part(first, this.partSize));
+    const loss: unknown = objective.loss(this.batch.part(first, this.partSize), onTerms);
     requireTensor('trainingLoop', loss, 'a tensor from objective.loss');
     return loss;
   }

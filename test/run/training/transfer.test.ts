@@ -43,7 +43,9 @@ const tiny = {
   'training.snapshot_sampling': false,
   'sampling.sample_N': 2,
 };
-const bold = (values: Record<string, unknown> = {}) => configWith('digits_bold', { ...tiny, ...values });
+/** Pairs at random: neighbours have a test of their own. */
+const bold = (values: Record<string, unknown> = {}) =>
+  configWith('digits_bold', { ...tiny, 'training.neighbours': 0, ...values });
 let device: Device;
 let config: Config;
 let checkpoint: string;
@@ -231,6 +233,9 @@ describe('the loss in features', () => {
     await train(given, { workdir: join(root, 'featured'), device, onStep });
     const [line] = readFileSync(join(root, 'featured/log.jsonl'), 'utf8').split('\n');
     expect(JSON.parse(line)).toMatchObject({ eval_features: expect.any(Number), eval_loss: expect.any(Number) });
+    const lines = readFileSync(join(root, 'featured/log.jsonl'), 'utf8').trimEnd().split('\n');
+    for (const { loss, loss_features, loss_plain } of lines.map((text) => JSON.parse(text)))
+      expect(loss).toBeCloseTo(0.5 * (own.training.reduce_mean ? 1 : 32) * (loss_features + loss_plain), 4);
     const controller = new AbortController();
     const halfway: number[] = [];
     const options = { workdir: join(root, 'halves'), device };
@@ -244,6 +249,34 @@ describe('the loss in features', () => {
     const { network } = await loadClassifier(domains, { device });
     expect(network.classes).toBe(2);
     network.dispose();
+  }, 120_000);
+
+  it('reflow has it too, on stored pairs and on those of a teacher, and its terms are sums over the parts of a batch', async () => {
+    const domains = join(root, 'reflow_domains.safetensors');
+    await trainDomains(config, { device, out: domains, steps: 2 });
+    const pairs = await pairsOf('featured_pairs');
+    const lineOf = async (name: string, values: Record<string, unknown>) => {
+      const own = await bold({
+        'training.feature_weight': 0.25,
+        'training.feature_network': domains,
+        'reflow.last_flow_ckpt': checkpoint,
+        ...values,
+      });
+      await trainReflow(own, { workdir: join(root, name), device });
+      return JSON.parse(readFileSync(join(root, name, 'log.jsonl'), 'utf8').split('\n')[0]);
+    };
+    const stored = { 'reflow.data_root': pairs.reflow.data_root };
+    const whole = await lineOf('featured_reflow', stored);
+    const parts = await lineOf('featured_parts', { ...stored, 'training.accumulation': 4 });
+    const online = await lineOf('featured_online', {
+      'reflow.reflow_type': 'train_online_reflow',
+      'reflow.online_steps': 2,
+    });
+    const scale = config.training.reduce_mean ? 1 : 32;
+    for (const { loss, loss_features, loss_plain } of [whole, parts, online])
+      expect(loss).toBeCloseTo(scale * (0.25 * loss_features + 0.75 * loss_plain), 4);
+    expect(parts.loss_features).toBeCloseTo(whole.loss_features, 5);
+    expect(parts.loss_plain).toBeCloseTo(whole.loss_plain, 5);
   }, 120_000);
 
   it('with weight 0 is the plain loss to the bit', async () => {
@@ -290,6 +323,11 @@ describe('refuses by name', () => {
       /model\.name: expected ncsnpp with sampling\.init_type data; got stable_diffusion/,
     ],
     ['texts as the source', { 'source.dataset': 'PROMPTS' }, /source\.dataset: expected a data set of images/],
+    [
+      'two losses at once',
+      { 'training.feature_weight': 0.5, 'reflow.reflow_loss': 'pseudo-huber' },
+      /reflow\.reflow_loss: expected l2 with training\.feature_weight above 0/,
+    ],
   ])('%s', async (_, values, says) => {
     await expect(bold(values)).rejects.toThrow(says);
   });

@@ -78,10 +78,24 @@ export const trainingTable = table(
     }),
     feature_weight: fixed(
       number(0, 1),
-      'In a domain transfer, the weight w of the loss in features of a classifier of the two domains: w times the mean square of J (x_1 - x_0 - v), plus 1 - w times that of x_1 - x_0 - v. Applies to `train`; 0 for the plain loss.',
+      'In a domain transfer, the weight w of the loss in features of a classifier of the two domains: w times the mean square of J (x_1 - x_0 - v), plus 1 - w times that of x_1 - x_0 - v. Applies to `train` and `reflow`; 0 for the plain loss.',
       {
         ours: true,
         source: 'Flow Straight and Fast (Liu, Gong, Liu 2023), section 5.3',
+        needs: {
+          key: 'sampling.init_type',
+          words: 'data',
+          met: (type: string, own) => own === 0 || type === 'data',
+        },
+      },
+    ),
+    neighbours: fixed(
+      whole(0, 100),
+      'Of how many nearest images of the other domain a domain transfer pairs each training image with one; 0 pairs at random. Likeness is found without labels: cosines of the images, each less the mean of its domain, then linear maps between neighbours, in turns. Applies to `train`; the loss on held-out images stays that of random pairs.',
+      {
+        unit: 'images',
+        ours: true,
+        source: 'the turns: Word Translation Without Parallel Data (Conneau et al. 2018)',
         needs: {
           key: 'sampling.init_type',
           words: 'data',
