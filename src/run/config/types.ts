@@ -474,11 +474,12 @@ export type Config = {
      */
     feature_weight: number;
     /**
-     * Of how many nearest images of the other domain a domain transfer pairs each training image with one; 0 pairs at
-     * random. Likeness is found without labels: cosines of the images, each less the mean of its domain, then linear
-     * maps between neighbours, in turns. Applies to `train`; the loss on held-out images stays that of random pairs.
-     * Expected: a whole number from 0 to 100 (images). Default: 0. Has an effect only if sampling.init_type is data.
-     * Not in the official code. Source: the turns: Word Translation Without Parallel Data (Conneau et al. 2018).
+     * In a domain transfer, each training image is paired with one of its nearest images of the other domain: this is
+     * their number; 0 pairs at random. Likeness is found without labels: cosines of the images, each less the mean of
+     * its domain, then linear maps between neighbours, in turns. Applies to `train`; the loss on held-out images stays
+     * that of random pairs. Expected: a whole number from 0 to 100 (images). Default: 0. Has an effect only if
+     * sampling.init_type is data. Not in the official code. Source: the turns: Word Translation Without Parallel Data
+     * (Conneau et al. 2018).
      */
     neighbours: number;
     /**

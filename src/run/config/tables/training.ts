@@ -91,7 +91,7 @@ export const trainingTable = table(
     ),
     neighbours: fixed(
       whole(0, 100),
-      'Of how many nearest images of the other domain a domain transfer pairs each training image with one; 0 pairs at random. Likeness is found without labels: cosines of the images, each less the mean of its domain, then linear maps between neighbours, in turns. Applies to `train`; the loss on held-out images stays that of random pairs.',
+      'In a domain transfer, each training image is paired with one of its nearest images of the other domain: this is their number; 0 pairs at random. Likeness is found without labels: cosines of the images, each less the mean of its domain, then linear maps between neighbours, in turns. Applies to `train`; the loss on held-out images stays that of random pairs.',
       {
         unit: 'images',
         ours: true,
