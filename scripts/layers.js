@@ -42,7 +42,7 @@ run/sampling -> run/arguments.ts, run/config, run/captions, run/latents, run/mac
 run/training -> run/arguments.ts, run/config, run/captions, run/latents, run/machine, run/data.ts, run/source.ts, run/checkpoints, run/workdir, run/ranks, run/loggers, run/sampling
 run/eval -> run/arguments.ts, run/config, run/captions, run/machine, run/data.ts, run/source.ts, run/checkpoints, run/workdir, run/ranks, run/sampling, run/training
 run/report -> run/arguments.ts, run/config, run/captions, run/plot, run/machine, run/data.ts, run/source.ts, run/checkpoints, run/workdir, run/sampling, run/training, run/eval
-run/chain -> run/arguments.ts, run/config, run/captions, run/machine, run/source.ts, run/checkpoints, run/workdir, run/ranks, run/sampling, run/training, run/eval, run/report
+run/chain -> run/arguments.ts, run/config, run/captions, run/latents, run/machine, run/source.ts, run/checkpoints, run/workdir, run/ranks, run/sampling, run/training, run/eval, run/report
 run/runs -> run/config, run/machine, run/checkpoints, run/workdir, run/loggers, run/plot, run/eval, run/report, run/chain
 run/serve -> run/arguments.ts, run/config, run/plot, run/machine, run/data.ts, run/source.ts, run/checkpoints, run/sampling, run/text
 run/index.ts -> run/config, run/machine, run/ranks, run/data.ts, run/source.ts, run/checkpoints, run/workdir, run/loggers, run/sampling, run/training, run/eval, run/report, run/chain, run/runs, run/serve, run/text

@@ -3,7 +3,7 @@ import type { Device } from '../device/device.ts';
 import { UsageError } from '../errors.ts';
 import { estimateChain, type StageEstimate } from '../run/chain/estimate.ts';
 import { runChain } from '../run/chain/index.ts';
-import { type FlowStage, flowStages } from '../run/chain/stages.ts';
+import { chainStages, type FlowStage, flowStages } from '../run/chain/stages.ts';
 import type { Config } from '../run/config/schema.ts';
 import { describeDuration, megabytes } from '../run/machine/resources.ts';
 import { describeRange, total } from '../run/machine/timing.ts';
@@ -38,6 +38,7 @@ export const chainCommand: Command = {
     if (parsed.has('price') && !parsed.has('dry-run'))
       throw new UsageError('--price requires --dry-run: a chain that runs prints no estimate');
     const config = await configOf(parsed, reportKeys);
+    chainStages(config, workdir);
     const device = await deviceOf(parsed, config);
     if (!parsed.has('dry-run')) return runChainCommand(config, workdir, device, parsed.has('open'));
     process.stdout.write(`${escapeJson(config, 2)}\nwould run in ${escapeText(workdir)}\n`);

@@ -1,6 +1,7 @@
 // The command `estimate`: predicts what a chain takes, or what pictures of texts take, before any of the work is done.
 import { UsageError } from '../errors.ts';
 import { type FixedSolver, fixedSolvers } from '../flow/index.ts';
+import { chainStages } from '../run/chain/stages.ts';
 import { describeDuration, deviceMemory, megabytes } from '../run/machine/resources.ts';
 import { describeRange, total } from '../run/machine/timing.ts';
 import { estimateTextToImage } from '../run/text/estimate.ts';
@@ -50,6 +51,7 @@ export const estimateCommand: Command = {
     const inert = Object.keys(ofPictures).find((name) => parsed.has(name));
     if (inert !== undefined) throw new UsageError(`--${inert} has no effect without --model`);
     const config = await configOf(parsed, reportKeys);
+    chainStages(config, '.');
     return printEstimate(config, await deviceOf(parsed, config), parsed);
   },
 };

@@ -32,7 +32,7 @@ const optionKinds: OptionKinds<EstimateOptions> = { onCompile: kinds.callback };
 
 /**
  * Estimates time (seconds), memory and disk (bytes) of a chain's stages and of its report, from a few timed steps on this machine.
- * @throws DeviceError if not even a few samples fit into memory
+ * @throws ConfigError as runChain; DeviceError if not even a few samples fit into memory
  * @example
  * const config = await loadConfig('digits', { model: { nf: 8 }, training: { batch_size: 16 } });
  * const stages = await estimateChain(config, await openDevice('cpu'));
@@ -47,8 +47,8 @@ export async function estimateChain(
   requireConfig('estimateChain', config);
   checkArgument('estimateChain', 'device', device, deviceKind);
   const { onCompile } = checkOptions('estimateChain', options, optionKinds);
-  await device.prepare(declaredModules(), onCompile);
   const stages = chainStages(config, '.');
+  await device.prepare(declaredModules(), onCompile);
   const { model, optimizer } = trainingState(config, device);
   try {
     const { batch_size: batch, accumulation } = config.training;

@@ -80,7 +80,7 @@ const optionKinds: OptionKinds<ChainOptions> = {
 /**
  * Trains a few-step generator from data, stage by stage: a flow, its pairs, the flow reflowed on them, a distilled one, and a report. A
  * chain that was stopped, even by a kill, resumes.
- * @throws as train, trainReflow and generatePairs. Completed work stays
+ * @throws as train, trainReflow and generatePairs; ConfigError for a flow of latents, which `trainReflow` trains. Completed work stays
  * @example
  * const config = await loadConfig('digits', { model: { nf: 8 }, chain: { classifier: false } });
  * const controller = new AbortController();

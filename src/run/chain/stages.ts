@@ -11,10 +11,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { checkArgument, kinds } from '../../arguments.ts';
 import { readManifest } from '../../data/index.ts';
+import { ConfigError } from '../../errors.ts';
 import { captionsOf } from '../captions/captions.ts';
 import { requireConfig } from '../config/require.ts';
 import { classNames } from '../config/tables/data.ts';
 import type { Config } from '../config/types.ts';
+import { hasLatents } from '../latents/network.ts';
 import type { ReportedFlow } from '../report/measure.ts';
 import { isTransfer, sourceConfig } from '../source.ts';
 import { domainsFile } from '../training/domains.ts';
@@ -51,10 +53,18 @@ export interface ClassifierStage {
 
 export type ChainStage = FlowStage | PairStage | ClassifierStage;
 
-/** The stages of a configuration, in order. @param workdir the folder of the chain */
+/**
+ * The stages of a configuration, in order.
+ * @param workdir the folder of the chain
+ * @throws ConfigError for a flow of latents, whose first flow is the teacher in model.folder
+ */
 export function chainStages(config: Config, workdir: string): ChainStage[] {
   requireConfig('chainStages', config);
   checkArgument('chainStages', 'workdir', workdir, kinds.path);
+  if (hasLatents(config))
+    throw new ConfigError(
+      `model.name: expected ncsnpp or unet2d_condition for a chain, which trains a flow on images first; got ${config.model.name}, which \`reflow\` trains on pairs of the network in model.folder`,
+    );
   const { flows, distil_steps: k } = config.chain;
   const stages: ChainStage[] = [];
   if (config.chain.classifier)
