@@ -107,11 +107,11 @@ export const textCommand: Command = {
             device,
           );
           noteWeights(found, model.prediction);
-          progress = startProgress('load', Math.ceil(found.bytes / 1e6));
+          progress = startProgress('load', Math.ceil(found.loadedBytes / 1e6));
         },
         onProgress({ part, bytes: read }) {
           bytes += read;
-          progress.update(Math.floor(bytes / 1e6), `MB  ${part}`);
+          progress.update(Math.ceil(bytes / 1e6), `MB  ${part}`);
           signal.throwIfAborted();
         },
       }).finally(() => progress.stop());

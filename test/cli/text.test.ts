@@ -66,7 +66,8 @@ describe('pictures of diffusers', () => {
       /^NFE 1 {2}loading [\d.]+ s {2}text [\d.]+ s {2}network [\d.]+ s {2}decoding [\d.]+ s {2}peak memory \d+ MB\n2 pictures in .*one\.npz\n$/,
     );
     expect(stderr).toMatch(/^note: weights have .*CC BY-NC 4\.0.*Open RAIL-M$/m);
-    expect(stderr).toMatch(/^load \d+\/8 {2}MB {2}text_encoder$/m);
+    expect(stderr).toMatch(/^load 1\/7 {2}MB {2}text_encoder$/m);
+    expect(stderr).toMatch(/^load 7\/7 {2}MB {2}vae$/m);
     expect(stderr).toMatch(/^pictures % 100\/100 {2}picture 2 of 2 {2}decoded$/m);
     const samples = (await readNpz(at('one.npz'))).get('samples') as ArrayFile;
     expect([samples.dtype, samples.shape]).toEqual(['u8', [2, 128, 128, 3]]);
@@ -192,6 +193,19 @@ describe('before the work', () => {
     expect((await runLine(`estimate --model ${at('none')}`)).error).toMatch(/no such file or folder|none/);
   }, 60_000);
 });
+
+it.each(['estimate', 'chain --workdir W', 'chain --dry-run --workdir W'])(
+  '%s has no flow of latents',
+  async (words) => {
+    const workdir = at('chain');
+    const asked = `${words.replace('W', workdir)} --config latents --config.model.folder ${model}`;
+    const { error, stdout, stderr, status } = await runLine(asked);
+    expect(error).toMatch(
+      /^model\.name: expected ncsnpp or unet2d_condition for a chain.* got stable_diffusion, which `reflow`/,
+    );
+    expect([stdout, stderr, status, existsSync(workdir)]).toEqual(['', '', 2, false]);
+  },
+);
 
 describe('bad input ends in one error, and nothing is written', () => {
   const cases: [what: string, words: string | (() => string | Promise<string>), says: RegExp][] = [

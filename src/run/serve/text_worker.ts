@@ -34,7 +34,7 @@ async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
     },
     onProgress({ part, bytes: read }) {
       bytes += read;
-      tell({ kind: 'loading', part, share: bytes / (summary as TextToImageSummary).bytes });
+      tell({ kind: 'loading', part, share: bytes / (summary as TextToImageSummary).loadedBytes });
     },
   });
   const found = summary as TextToImageSummary;

@@ -107,7 +107,7 @@ export async function estimateTextToImage(
   const memory = pictureMemory(summary, { ...request, last: checked.last ?? true }, device.kind);
   const evaluations = count * steps * evaluationsAStep(sampler);
   const pixels = (height / summary.factor) * (width / summary.factor);
-  const loading = times(await loadingRate(matched, device), summary.bytes);
+  const loading = times(await loadingRate(matched, device), summary.loadedBytes);
   const rates = ratesOf(summary.networks, pixels, device);
   const stage = (name: TextToImageStage['name'], own: NetworkWork, repeats: number): TextToImageStage => ({
     name,

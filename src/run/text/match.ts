@@ -94,17 +94,12 @@ function dtypeOnDevice(path: string, rank: number, entry: WeightEntry, choice: W
   return entry.dtype === 'f16' || entry.dtype === 'bf16' ? entry.dtype : 'f32';
 }
 
-/** Bytes of a network on the device. @param leavesOut whether a tensor, by its path in the network, is not loaded; default: none */
-export function weightBytes<Network extends Module>(
-  { slots, weights }: Matched<Network>,
-  choice: WeightChoice,
-  leavesOut: (path: string) => boolean = () => false,
-): number {
+/** Bytes of weights on the device. */
+export function weightBytes({ slots, weights }: Omit<Matched<Module>, 'network'>, choice: WeightChoice): number {
   let bytes = 0;
   for (const [name, { path, owner, key }] of slots) {
     const { rank, size } = owner[key] as Tensor;
-    if (!leavesOut(path))
-      bytes += size * dtypes[dtypeOnDevice(path, rank, weights.tensors.get(name) as WeightEntry, choice)].bytes;
+    bytes += size * dtypes[dtypeOnDevice(path, rank, weights.tensors.get(name) as WeightEntry, choice)].bytes;
   }
   return bytes;
 }

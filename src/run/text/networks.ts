@@ -6,7 +6,7 @@ import { openWeights } from '../../io/weights.ts';
 import { AutoencoderKL } from '../../nn/diffusers/autoencoder_kl.ts';
 import { CLIPTextModel } from '../../nn/diffusers/clip_text.ts';
 import { UNet2DCondition } from '../../nn/diffusers/unet2d_condition.ts';
-import type { Module } from '../../nn/module.ts';
+import type { Module, Slot } from '../../nn/module.ts';
 import { outlineInitializer } from '../../nn/outline.ts';
 import { deviceMemory, megabytes } from '../machine/resources.ts';
 import { autoencoderOptionsOf, type JsonObject, textOptionsOf, unetOptionsOf } from './configurations.ts';
@@ -127,13 +127,20 @@ export interface KeptWeights {
 
 const ofEncoder = /^(encoder|quant_conv)\./;
 
+/** The tensors of a network that are loaded. */
+export function loadedOf(
+  matched: MatchedNetworks,
+  part: PartName,
+  { encoder = true }: KeptWeights,
+): ReadonlyMap<string, Slot> {
+  const { slots } = matched[part];
+  if (part !== 'vae' || encoder) return slots;
+  return new Map([...slots].filter(([, { path }]) => !ofEncoder.test(path)));
+}
+
 /** Bytes of a network's weights on the device. */
-export function memoryOf(matched: MatchedNetworks, part: PartName, { weights = 'f32', encoder = true }: KeptWeights) {
-  return weightBytes<Module>(
-    matched[part],
-    weights,
-    part === 'vae' && !encoder ? (path) => ofEncoder.test(path) : undefined,
-  );
+export function memoryOf(matched: MatchedNetworks, part: PartName, kept: KeptWeights) {
+  return weightBytes({ ...matched[part], slots: loadedOf(matched, part, kept) }, kept.weights ?? 'f32');
 }
 
 /** @throws OutOfMemoryError if the weights cannot fit, before any memory is allocated */
@@ -165,7 +172,7 @@ export async function fillNetworks(
     const { vae } = matched;
     if (encoder) return { text_encoder, unet, vae: await fill('vae', vae) };
     vae.network.dropEncoder();
-    const slots = new Map([...vae.slots].filter(([, { path }]) => !ofEncoder.test(path)));
+    const slots = loadedOf(matched, 'vae', { encoder });
     return { text_encoder, unet, vae: await fill('vae', { ...vae, slots }) };
   } catch (error) {
     for (const network of done) network.dispose();

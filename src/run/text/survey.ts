@@ -1,14 +1,21 @@
 // What the files of a text-to-image model hold, found without memory for their weights.
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import { isFolder } from '../../io/file.ts';
-import type { WeightEntry } from '../../io/weights.ts';
+import type { WeightEntry, WeightFiles } from '../../io/weights.ts';
 import type { AutoencoderKLOptions } from '../../nn/diffusers/autoencoder_kl.ts';
 import type { CLIPTextOptions } from '../../nn/diffusers/clip_text.ts';
 import type { UNet2DConditionOptions } from '../../nn/diffusers/unet2d_condition.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { type PartName, partNames, readModelIndex, variantKind } from './folder.ts';
 import { type WeightChoice, weightChoices } from './match.ts';
-import { type Configurations, type KeptWeights, type MatchedNetworks, matchNetworks, memoryOf } from './networks.ts';
+import {
+  type Configurations,
+  type KeptWeights,
+  loadedOf,
+  type MatchedNetworks,
+  matchNetworks,
+  memoryOf,
+} from './networks.ts';
 
 /** The options of the three networks. */
 export interface NetworkOptions {
@@ -41,6 +48,8 @@ export interface TextToImageSummary {
   parameters: number;
   /** Bytes of all tensors in the files. */
   bytes: number;
+  /** Bytes of those that are loaded: without the autoencoder's encoder, unless it counts. */
+  loadedBytes: number;
   /** Bytes of all weights in memory. */
   memory: number;
   /** Pixels for each number of a latent, in both directions. */
@@ -88,6 +97,12 @@ export async function inspectTextToImage(
 
 const bytesOfNumber: Record<string, number> = { f16: 2, bf16: 2, f32: 4, f64: 8 };
 
+const bytesOf = (entries: readonly WeightEntry[]) =>
+  entries.reduce((sum, { shape, dtype }) => sum + sizeOf(shape) * bytesOfNumber[dtype], 0);
+
+const entriesOf = (names: Iterable<string>, { weights }: { weights: WeightFiles }) =>
+  Array.from(names, (name) => weights.tensors.get(name) as WeightEntry);
+
 /** The summary of networks that have been matched with their files. */
 export async function summaryOf(
   path: string,
@@ -95,14 +110,13 @@ export async function summaryOf(
   kept: KeptWeights,
 ): Promise<TextToImageSummary> {
   const parts = partNames.map((name): TextToImagePart => {
-    const { weights, slots } = matched[name];
-    const entries = Array.from(slots.keys(), (key) => weights.tensors.get(key) as WeightEntry);
+    const entries = entriesOf(matched[name].slots.keys(), matched[name]);
     return {
       name,
       tensors: entries.length,
       parameters: entries.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
       dtypes: [...new Set(entries.map(({ dtype }) => dtype))].sort(),
-      bytes: entries.reduce((sum, { shape, dtype }) => sum + sizeOf(shape) * bytesOfNumber[dtype], 0),
+      bytes: bytesOf(entries),
       memory: memoryOf(matched, name, kept),
       files: [...new Set(entries.map((entry) => entry.path))].sort(),
     };
@@ -117,6 +131,7 @@ export async function summaryOf(
     parts,
     parameters: total(({ parameters }) => parameters),
     bytes: total(({ bytes }) => bytes),
+    loadedBytes: total(({ name }) => bytesOf(entriesOf(loadedOf(matched, name, kept).keys(), matched[name]))),
     memory: total(({ memory }) => memory),
     factor: vae.network.factor,
     networks: { unet: unet.network.options, vae: vae.network.options, text_encoder: text_encoder.network.options },

@@ -17,6 +17,7 @@ const ready: Ready = {
     parts: [],
     parameters: 5,
     bytes: 10,
+    loadedBytes: 9,
     memory: 20,
     factor: 8,
     networks: { unet: networks.unet.options, vae: networks.vae.options, text_encoder: networks.text_encoder.options },

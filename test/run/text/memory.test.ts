@@ -88,6 +88,22 @@ describe('weights as files have them', () => {
   });
 });
 
+test.each([true, false])('progress ends at the bytes that are loaded, with the encoder %s', async (encoder) => {
+  let [read, expected] = [0, 0];
+  using _model = await load({
+    encoder,
+    onFound: ({ loadedBytes }) => {
+      expected = loadedBytes;
+    },
+    onProgress: ({ bytes }) => {
+      read += bytes;
+    },
+  });
+  expect(read).toBe(expected);
+  const { bytes } = await inspectTextToImage(folder);
+  expect(bytes - read > 0).toBe(!encoder);
+});
+
 test('without its encoder a model decodes, and says why it cannot encode or be saved', async () => {
   using whole = await load();
   using model = await load({ encoder: false });
