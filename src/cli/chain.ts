@@ -72,14 +72,15 @@ export async function runChainCommand(config: Config, workdir: string, device: D
     return 0;
   }
   const [last] = flowStages(stages).slice(-1);
-  showReport(report, { seconds: display.totals.elapsed, next: sampleCommand(last) });
+  showReport(report, { seconds: display.totals.elapsed, next: sampleCommand(workdir, config, last) });
   if (open) openFile(report.path);
   return 0;
 }
 
-/** The command that draws more samples from a flow. */
-function sampleCommand({ checkpoint, distilledTo = 10 }: FlowStage): string {
-  return `npx rectiflow sample --checkpoint ${quoted(checkpoint)} --sampler euler --steps ${distilledTo} --out samples.png`;
+/** The command that draws more samples from the last flow. It fits into a line of 80 columns for the quickstart. */
+function sampleCommand(workdir: string, { sampling }: Config, { distilledTo = 10 }: FlowStage): string {
+  const sampler = sampling.use_ode_sampler === 'euler' ? '' : ' --sampler euler';
+  return `npx rectiflow sample --checkpoint ${quoted(workdir)}${sampler} --steps ${distilledTo} --out new.png`;
 }
 
 export async function printEstimate(config: Config, device: Device, parsed: Parsed): Promise<number> {

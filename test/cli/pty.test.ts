@@ -97,17 +97,17 @@ describe.skipIf(noTerminals)('a chain in a terminal of 80 x 24', () => {
       expect.stringMatching(/^done in \d+ s$/),
       'samples: run/samples.png',
       'report: run/report.html',
-      expect.stringMatching(
-        /^next: npx rectiflow sample --checkpoint run\/1_rectified_flow_k=1_distill\/\S+ --sampler euler --steps 1 --out samples\.png$/,
-      ),
+      expect.stringMatching(/^next: npx rectiflow sample --checkpoint run --steps 1 --out new\.png$/),
     ]);
     const report = pathToFileURL(join(folder, 'run/report.html')).href;
     expect(written).toContain(`\x1b]8;;${report}\x1b\\run/report.html\x1b]8;;\x1b\\`);
     expect(existsSync(join(folder, 'run/report.html'))).toBe(true);
+    // That of `npm start` can be copied from one line.
+    expect(last[3].replace('run ', 'runs/quickstart ').length).toBeLessThanOrEqual(80);
     const next = last[3].replace('next: npx rectiflow ', '').split(' ');
     const { status, stderr } = spawnSync(process.execPath, [bin, ...next], { cwd: folder, encoding: 'utf8' });
     expect(status, stderr).toBe(0);
-    expect(existsSync(join(folder, 'samples.png'))).toBe(true);
+    expect(existsSync(join(folder, 'new.png'))).toBe(true);
   }, 60_000);
 
   it('opens the report where that was asked for', async () => {
