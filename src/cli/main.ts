@@ -5,6 +5,7 @@ import { closeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { surveyEnvironment } from '../device/environment.ts';
 import { ConfigError, RectiflowError, UsageError } from '../errors.ts';
+import { asFileError } from '../io/file.ts';
 import { packageVersion } from '../run/machine/provenance.ts';
 import { escapeText } from '../text.ts';
 import { type Command, commandHelp, parseArguments } from './arguments.ts';
@@ -83,15 +84,17 @@ async function main(words: readonly string[]): Promise<number> {
 /** The exit code of work that was stopped and cannot be resumed; shells use it for Ctrl-C. */
 const STOPPED = 130;
 
-/** Prints the message of a RectiflowError, or the stack of any other error, which is a bug in this program. */
+/** Prints the message of a RectiflowError or a system error, or the stack of any other error, which is a bug in this program. */
 function report(error: unknown): number {
   endBar();
   if (error instanceof Error && error.name === 'AbortError') {
     say('rectiflow: stopped');
     return STOPPED;
   }
-  const known = error instanceof RectiflowError;
-  const text = known ? error.message : escapeText(((error as Error)?.stack ?? String(error)).split('\n'));
+  // Of a system error, such as a full disk, the message is enough.
+  const told = asFileError((error as NodeJS.ErrnoException)?.path ?? 'a file', error);
+  const known = told instanceof RectiflowError;
+  const text = known ? told.message : escapeText(((error as Error)?.stack ?? String(error)).split('\n'));
   process.stderr.write(`rectiflow: ${text}\n`);
   return error instanceof UsageError || error instanceof ConfigError ? 2 : 1;
 }

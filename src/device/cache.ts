@@ -272,18 +272,19 @@ function unusable(folder: string, forLibraries: boolean): string | undefined {
   }
 }
 
-/** Writes a probe file. @returns why libraries cannot be loaded from the folder, or undefined @throws the system's error */
+/** Writes a probe file as large as some kernels. @returns why libraries cannot be loaded from the folder, or undefined @throws the system's error */
 function refusal(folder: string, forLibraries: boolean): string | undefined {
-  const probe = join(folder, `.probe-${process.pid}-${randomBytes(4).toString('hex')}`);
-  writeFileSync(probe, '', { mode: 0o700 });
+  const probe = join(folder, `.probe-${uniqueName()}`);
   try {
+    writeFileSync(probe, new Uint8Array(1e5), { mode: 0o700 });
     // On a file system that is mounted noexec, X_OK fails even with the permission bit set, and no file can be mapped as code.
     if (forLibraries) accessSync(probe, constants.X_OK);
     return undefined;
-  } catch {
-    return `${folder} is on a file system that is mounted noexec, from which no library is loaded (${ANOTHER})`;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error;
+    return `${folder} is mounted noexec (${ANOTHER})`;
   } finally {
-    rmSync(probe);
+    rmSync(probe, { force: true });
   }
 }
 

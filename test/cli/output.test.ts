@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, it } from 'vitest';
+import { faultEnvironment, noFaults } from '../support/faults.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'rectiflow-output-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -31,6 +32,19 @@ describe.runIf(existsSync('/dev/full'))('training', () => {
     expect(run(train(workdir), redirection)).toBe(0);
     expect(readdirSync(join(folder, workdir, 'checkpoints')).sort()).toContain('checkpoint_2.safetensors');
   });
+});
+
+it.skipIf(noFaults)('a disk for compiled kernels that fills up is named as one, without a stack', () => {
+  const cache = join(folder, 'compiled');
+  const env = {
+    ...faultEnvironment({ path: join(cache, 'conv'), op: 'write', kind: 'ENOSPC', at: 1 }),
+    RECTIFLOW_CACHE: cache,
+  };
+  const script = `${command} ${train('without_cache')}`;
+  const { status, stderr } = spawnSync('bash', ['-c', script], { cwd: folder, encoding: 'utf8', env });
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^rectiflow: .*disk full; free some space and try again$/m);
+  expect(stderr).not.toMatch(/^ {4}at /m);
 });
 
 describe.runIf(existsSync('/dev/full'))('results', () => {

@@ -113,6 +113,20 @@ test('eight concurrent processes on an empty folder all succeed and leave no str
   for (const name of readdirSync(folder)) expect(name).toMatch(/^\w+-[0-9a-f]{32}\.(so|c|sum)$/);
 });
 
+test('does not use a folder on a full disk', (context) => {
+  const disk = join(folder, 'disk');
+  mkdirSync(disk, { mode: 0o700 });
+  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=700', 'tmpfs', disk]);
+  if (status !== 0) context.skip('needs to mount a tmpfs');
+  try {
+    expect(new KernelCache(disk).reason).toContain('cannot be written (ENOSPC)');
+    expect(readdirSync(disk)).toEqual([]);
+    expect(run(disk).stdout).toBe('11,22,33\n');
+  } finally {
+    spawnSync('umount', [disk]);
+  }
+});
+
 test("does not use a link, a file, another user's folder or a folder that others can write to", () => {
   const usable = join(folder, 'mine');
   expect(new KernelCache(usable).reason).toBeUndefined();
@@ -343,7 +357,7 @@ describe.skipIf(refusal.status !== 0)('on a noexec file system', () => {
       import { cacheFinding } from '${new URL('../../dist/run/machine/doctor.js', import.meta.url)}';
       console.log(JSON.stringify(cacheFinding()));`;
     const doctor = mounted(folder, 'noexec', [process.execPath, '--input-type=module', '-e', text], env);
-    const reason = `${folder} is on a file system that is mounted noexec, from which no library is loaded (RECTIFLOW_CACHE=DIR names another place)`;
+    const reason = `${folder} is mounted noexec (RECTIFLOW_CACHE=DIR names another place)`;
     expect(JSON.parse(doctor.stdout)).toEqual({
       what: 'kernel cache',
       state: 'note',

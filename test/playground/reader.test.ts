@@ -178,7 +178,7 @@ it('a long list is used as soon as it is pasted, and the kernel shows each flow 
   await page.close();
 }, 60_000);
 
-it('the training of the tour can be paused, and goes on from there', async () => {
+it('the training of the tour can be paused and continues from there', async () => {
   const { page } = await openPage(browser, linkTo(address, { problem: { ...quick, steps: 2000 } }));
   await page.click('header button:has-text("Tour")');
   await page.click('.tour button:has-text("Next")');
