@@ -38,7 +38,7 @@ export function Transport() {
     <section class="transport" aria-label="Progress">
       <div class="buttons">
         {working ? (
-          // The second click of a double click on Train is no wish to pause.
+          // The second click of a double click on Train does not pause it.
           <button type="button" class="main" onClick={({ detail }) => detail !== 2 && pause()}>
             <Icon name="pause" /> Pause
           </button>
