@@ -12,7 +12,7 @@ import { pairBytes } from '../sampling/generate_pairs.ts';
 import { checkpointBytes, evaluationsOfSample, evaluationsWhileTraining } from '../training/plan.ts';
 import { probeEvaluation, stepMemory, stepTime } from '../training/probe.ts';
 import { trainingState } from '../training/session.ts';
-import { type ChainStage, chainStages, flowStages, type PairStage } from './stages.ts';
+import { chainStages, type FlowStage, flowStages, type PairStage } from './stages.ts';
 
 /** The needs of a stage, with the range that its time is expected in. */
 export interface StageEstimate extends TimeEstimate {
@@ -60,10 +60,15 @@ export async function estimateChain(
     const measuring = exactly((performance.now() - start) / 1000);
     const trained = probeEvaluation(model, config, device, batch);
     const reported = probeEvaluation(model, config, device, Math.min(config.eval.batch_size, config.eval.num_samples));
-    const training = ({ name, config: own }: ChainStage): StageEstimate => ({
+    const { feature_weight: weight, feature_network: classifier } = config.training;
+    const domains =
+      weight > 0 && classifier === '' ? [await probeClassifier(config, device, { reads: 'domains' })] : [];
+    const training = ({ name, config: own, ...stage }: FlowStage): StageEstimate => ({
       name,
       ...total([
         measuring,
+        // The first flow also trains the classifier that weighs the loss.
+        ...(stage.source === 'data' ? domains : []),
         times(step, own.training.n_iters + 1),
         times(trained.perSample, evaluationsWhileTraining(own, 0)),
       ]),

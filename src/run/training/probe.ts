@@ -3,6 +3,7 @@
 import { noGrad } from '../../autograd/mode.ts';
 import type { Device } from '../../device/device.ts';
 import { RecordingError } from '../../errors.ts';
+import { Classifier } from '../../eval/index.ts';
 import { networkVelocity, rectifiedFlowLoss, replayable, withMicroBatches } from '../../flow/index.ts';
 import type { Optimizer } from '../../nn/optimizer.ts';
 import { empty, ones, zeros } from '../../tensor/create.ts';
@@ -14,7 +15,9 @@ import type { Config } from '../config/types.ts';
 import { type TimedWork, type TimeEstimate, timeBatch, timeCalls, times, total } from '../machine/timing.ts';
 import { microBatchFor } from '../sampling/memory.ts';
 import { DeviceBatch } from './batch.ts';
+import { featuresOf } from './domains.ts';
 import { flowObjective, type Objective } from './objective.ts';
+import { transferObjective } from './transfer.ts';
 
 /** Samples in the larger of the two passes that measure memory. */
 const PROBED = 8;
@@ -62,7 +65,8 @@ function peakOf({ model, optimizer, config, device }: Probed, n: number): number
 export function stepTime(options: Probed, memory: number): TimeEstimate {
   const { model, optimizer, config, device } = options;
   const { batch_size: batch, accumulation } = config.training;
-  const objective = options.objective ?? imageObjective(options);
+  using blank = options.objective ? undefined : blankObjective(options);
+  const objective = options.objective ?? (blank as BlankObjective).objective;
   model.train();
   const part = timeBatch(batch / accumulation, (n) => recordedPass({ ...options, objective }, n, memory));
   const step = times(part, accumulation);
@@ -77,12 +81,23 @@ export function stepTime(options: Probed, memory: number): TimeEstimate {
   return total([step, updating]);
 }
 
-/** The objective of a flow, on images that are zero. */
-function imageObjective({ model, config, device }: Probed): Objective {
+interface BlankObjective extends Disposable {
+  objective: Objective;
+}
+
+/** The objective of a flow, on images that are zero, with a classifier of the domains that is not trained. */
+function blankObjective({ model, config, device }: Probed): BlankObjective {
   const shape = imageShape(config);
   const images = new Float32Array(config.training.batch_size * sizeOf(shape));
-  const labels = new Int32Array(1);
-  return flowObjective({ imageShape: shape, batch: async () => images, labels, count: 1 }, { model, config, device });
+  const batches = { imageShape: shape, batch: async () => images, labels: new Int32Array(1), count: 1 };
+  const common = { model, config, device };
+  if (config.training.feature_weight === 0) return { objective: flowObjective(batches, common), [Symbol.dispose]() {} };
+  const { image_size: imageSize, num_channels: channels, centered } = config.data;
+  const network = new Classifier({ imageSize, channels, centered }, 2, { device });
+  return {
+    objective: transferObjective(batches, batches, { ...common, features: featuresOf(network) }),
+    [Symbol.dispose]: () => network.dispose(),
+  };
 }
 
 /** A forward and backward pass over n samples, warm and recorded where the device can. */

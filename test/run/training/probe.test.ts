@@ -75,6 +75,22 @@ it('a step is measured with the objective of the run, on a whole part of its bat
   model.dispose();
 });
 
+it('a step of a loss in features is measured with a classifier of its own', async () => {
+  const config = await configWith('digits_bold', { ...small, 'training.feature_weight': 0.5 });
+  const { model, optimizer } = trainingState(config, device);
+  const options = { model, optimizer, config, device };
+  stepTime(options, 1e6);
+  const { live } = device.memory();
+  const plain = { ...config, training: { ...config.training, feature_weight: 0 } };
+  const times = [config, plain].map((one) =>
+    Math.min(...[0, 1, 2].map(() => stepTime({ ...options, config: one }, 1e6).seconds)),
+  );
+  expect(times[0]).toBeGreaterThan(times[1]);
+  expect(device.memory().live).toBe(live);
+  optimizer.dispose();
+  model.dispose();
+});
+
 it('an update that throws is taken back', async () => {
   const { model, optimizer } = trainingState(await configWith('digits', small), device);
   const before = statesOf(optimizer);
