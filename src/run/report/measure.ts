@@ -82,8 +82,8 @@ export interface MeasureOptions {
 const EULER_STEPS = [1, 2, 4, 10, 100];
 /** Most paths that straightness is averaged over. */
 const STRAIGHTNESS_SAMPLES = 64;
-const PATHS = 4;
-const STOPS = 5;
+export const PATHS = 4;
+export const STOPS = 5;
 
 /** Evaluations of the network for one sample of each sampler of a report, by its name. @param distilledTo see samplers */
 export function evaluationsBySampler({ sampling }: Config, distilledTo?: number): Record<string, number> {

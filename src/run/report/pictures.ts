@@ -52,7 +52,7 @@ export async function strip(images: Uint8Array, config: Config, what: string): P
 export async function pathsPicture(
   { points, ends }: Trajectory,
   config: Config,
-  { paths, name }: { paths: number; name: string },
+  { paths, name, back = false }: { paths: number; name: string; back?: boolean },
 ): Promise<Picture> {
   const width = points[0].length / paths;
   const all = new Float32Array(2 * paths * points.length * width);
@@ -69,7 +69,7 @@ export async function pathsPicture(
     shown: 2 * paths * columns,
     columns,
     scale: Math.max(1, Math.floor(NARROW / natural)),
-    description: `${paths} paths of the ${name} from ${isTransfer(config) ? 'an image of the source' : 'noise'} at the left to an image at the right, with two rows each`,
+    description: `${paths} paths of the ${name} from ${back ? 'an image of the target' : isTransfer(config) ? 'an image of the source' : 'noise'} at the left to an image at the right, with two rows each`,
   });
 }
 

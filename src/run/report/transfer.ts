@@ -6,17 +6,21 @@ import { type ImageDataset, scalePixels } from '../../data/index.ts';
 import type { Device } from '../../device/device.ts';
 import { ConfigError } from '../../errors.ts';
 import { loadClassifier } from '../../eval/index.ts';
+import { networkVelocity, type Trajectory, trajectory, type Velocity } from '../../flow/index.ts';
+import { neg, sub } from '../../kernels/elementwise.ts';
 import { sizeOf } from '../../tensor/shape.ts';
 import { turn } from '../../turn.ts';
+import type { FlowNetwork } from '../arguments.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { loadDataset, pixels } from '../data.ts';
+import { PATH_STEPS } from '../eval/evaluate_straightness.ts';
 import { FeatureCollector, type FeatureNetwork, openFeatures } from '../eval/feature_network.ts';
 import { distanceOf, openScoreReference, type ScoreReference } from '../eval/score_reference.ts';
 import { transferImages } from '../sampling/transfer.ts';
 import { isTransfer, loadSource, sourceConfig } from '../source.ts';
-import type { ReportedFlow } from './measure.ts';
+import { PATHS, type ReportedFlow, STOPS } from './measure.ts';
 
 /** Euler steps of a report on a transfer; RK45 is added. */
 const STEPS = [1, 2, 10];
@@ -73,6 +77,8 @@ export interface TransferPictures {
   starts: Uint8Array;
   ends: Record<string, Uint8Array>;
   nearest: Uint8Array;
+  /** Paths of the first images, with their tangents: of the reverse direction, since a report has those of the other anyway. */
+  paths?: Trajectory;
 }
 
 export interface MeasuredTransfer {
@@ -298,8 +304,24 @@ async function measureDirection(
       starts: pixels(starts.subarray(0, shown * size), config, 'nearest'),
       ends,
       nearest: await nearestOf(ends.rk45, to.train, signal),
+      ...(reverse && { paths: await pathsBack(model, starts, config, options) }),
     },
   };
+}
+
+/** Paths from images of the target to the source: those of the velocity -v(x, 1 - s), s = 1 - t. */
+async function pathsBack(
+  model: FlowNetwork,
+  images: Float32Array,
+  config: Config,
+  { device, signal }: TransferMeasures,
+): Promise<Trajectory> {
+  const shape = imageShape(config);
+  const latents = images.slice(0, PATHS * sizeOf(shape));
+  const forward = networkVelocity(model.eval());
+  const velocity: Velocity = (x, s) => neg(forward(x, sub(1, s)));
+  const along = { shape, count: latents.length / sizeOf(shape), seed: 0, steps: PATH_STEPS, stops: STOPS, epsilon: 0 };
+  return trajectory(velocity, { ...along, latents, device, signal });
 }
 
 /** Mean squared distance over all pairs of images of two sets. */

@@ -1,9 +1,11 @@
 // The section of a report on a domain transfer: pictures and figures of both directions.
+import { sizeOf } from '../../tensor/shape.ts';
+import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { figuresText, mean, percent, plural } from './figures.ts';
 import { type Cell, figure, htmlTable, panel, panels, paragraph, type Section, section } from './html.ts';
 import { samplerName } from './measure.ts';
-import { strip } from './pictures.ts';
+import { pathsPicture, strip } from './pictures.ts';
 import type { Direction, MeasuredTransfer, TransferDirection, TransferFigures, TransferRow } from './transfer.ts';
 
 const words: Record<Direction, string> = { forward: 'source to target', reverse: 'target to source' };
@@ -21,7 +23,8 @@ export async function transferSection(transfers: readonly MeasuredTransfer[], co
     paragraph(
       'Held-out images go along the paths of the flow to the other domain, forwards from the source to the target or backwards. ' +
         'Images in the same place begin with the same image. The last strip has the training image that is nearest to what RK45 gives: a ' +
-        'flow that only remembers would show it.',
+        'flow that only remembers would show it. Paths back begin with an image of the target; the lower row of each has the ends of straight ' +
+        'lines from there.',
     ),
     panels(...blocks),
     ...tables,
@@ -31,7 +34,7 @@ export async function transferSection(transfers: readonly MeasuredTransfer[], co
 
 async function sheet(
   { name, ...directions }: TransferFigures,
-  { starts, ends, nearest }: MeasuredTransfer['pictures'][Direction],
+  { starts, ends, nearest, paths }: MeasuredTransfer['pictures'][Direction],
   direction: Direction,
   config: Config,
 ): Promise<string> {
@@ -44,6 +47,14 @@ async function sheet(
     rows.push(figure(await strip(images, config, what), samplerName(sampler), detail));
   }
   rows.push(figure(await strip(nearest, config, 'nearest training images'), 'Nearest training images'));
+  if (paths) {
+    const picture = await pathsPicture(paths, config, {
+      paths: paths.points[0].length / sizeOf(imageShape(config)),
+      name,
+      back: true,
+    });
+    rows.push(figure(picture, 'Paths back', 't = 1, 0.8, ..., 0'));
+  }
   return panel(`${name}, ${words[direction]}`, ...rows);
 }
 

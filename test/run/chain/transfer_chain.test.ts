@@ -72,6 +72,7 @@ describe('a small one', () => {
     const page = readFileSync(join(root, 'whole/chain/report.html'), 'utf8');
     expect(page).toContain('Rectified flow: handwritten digits, first half to bold handwritten digits, second half');
     expect(page).toContain('1-rectified flow, target to source');
+    expect(page).toContain('4 paths of the 2-rectified flow from an image of the target at the left');
     expect(page).not.toContain('same noise');
   });
 
