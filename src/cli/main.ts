@@ -91,7 +91,7 @@ function report(error: unknown): number {
     say('rectiflow: stopped');
     return STOPPED;
   }
-  // Of a system error, such as a full disk, the message is enough.
+  // The message of a system error, such as a full disk, is enough.
   const told = asFileError((error as NodeJS.ErrnoException)?.path ?? 'a file', error);
   const known = told instanceof RectiflowError;
   const text = known ? told.message : escapeText(((error as Error)?.stack ?? String(error)).split('\n'));

@@ -131,6 +131,16 @@ describe('quickstart', () => {
   });
 });
 
+it('report draws as many samples as --config.eval.num_samples says, after a notice of their time', () => {
+  const few = ['eval.num_samples=5', 'eval.straightness_samples=4', 'eval.features=pixels'].map(
+    (key) => `--config.${key}`,
+  );
+  const { status, stderr } = rectiflow('report', '--workdir', 'run', ...few);
+  expect(stderr).toMatch(/^note: 5 samples with each of 6 samplers take about /m);
+  expect(status).toBe(0);
+  expect(JSON.parse(readFileSync(join(folder, 'run/report.json'), 'utf8')).samples).toBe(5);
+}, 120_000);
+
 describe('refusals', () => {
   writeFileSync(join(folder, 'text.safetensors'), 'no checkpoint');
   it.each<[string[], number, RegExp]>([

@@ -189,6 +189,14 @@ describe('compare', () => {
     });
   });
 
+  it('takes less than two seconds of processor time for three runs of a thousand steps', async () => {
+    const long = await Promise.all([1, 2, 3].map((i) => makeRun(`long${i}`, { 'optim.lr': i / 1000 }, 1000)));
+    const before = process.cpuUsage();
+    await compareRuns(long, { out: join(folder, 'long.html'), csv: join(folder, 'long.csv') });
+    const { user, system } = process.cpuUsage(before);
+    expect((user + system) / 1e6).toBeLessThan(2);
+  });
+
   it('escapes what a file may contain, and reads no more than the files of a run', async () => {
     const evil = await makeRun('<img src=x onerror=alert(1)>');
     writeFileSync(join(evil, 'run.json'), '{"sessions":[{"command":["<script>"],"started":1}, 5]}');
