@@ -70,6 +70,9 @@ it('come from noise in one step or in ten, between two noises, and lead back to 
   await page.waitForSelector('.notice:has-text("link")');
   const again = await openPage(browser, page.url());
   await again.page.waitForSelector('[data-digits="2"][data-steps="10"]', { timeout: 30_000 });
+  await again.page.waitForSelector('.cells.noise .end.b[data-cell="15"]');
+  const easel = 'document.querySelector(".easel canvas").toDataURL()';
+  expect(await again.page.evaluate(easel)).toBe(await page.evaluate(easel));
   expect(messages).toEqual([]);
   await again.page.close();
   await page.close();

@@ -18,7 +18,16 @@ const changed: Settings = {
     coupling: 'minibatch',
     rate: 0.01,
   },
-  view: { ...defaults.view, velocity: 'kernel', bandwidth: 0.4, steps: 7, arrows: true, tab: 3 },
+  view: {
+    ...defaults.view,
+    velocity: 'kernel',
+    bandwidth: 0.4,
+    steps: 7,
+    arrows: true,
+    tab: 3,
+    digitTo: 9,
+    digitOwn: '#'.repeat(64),
+  },
 };
 
 it('the page begins with the network and the training of PlaneSession and of the command toy', () => {
@@ -120,11 +129,21 @@ describe('a link', () => {
         coupling: 'none',
         steps: 1e12,
       },
-      view: { ...defaults.view, steps: 0, neighbours: 1e9, solver: '__proto__', tab: 99, time: -1 },
+      view: {
+        ...defaults.view,
+        steps: 0,
+        neighbours: 1e9,
+        solver: '__proto__',
+        tab: 99,
+        time: -1,
+        digitTo: 99,
+        digitOwn: '<b>',
+      },
     } as unknown as Settings;
     const { problem, view } = decodeSettings(encodeSettings(hostile));
     expect(problem).toMatchObject({ width: 128, depth: 1, batch: 256, seed: 1, coupling: 'random', steps: 20_000 });
-    expect(view).toMatchObject({ steps: 1, neighbours: 600, solver: 'euler', tab: 4, time: 0 });
+    expect(view).toMatchObject({ steps: 1, neighbours: 600, solver: 'euler', tab: 4, time: 0, digitTo: 15 });
+    expect(view.digitOwn).toHaveLength(64);
   });
 });
 

@@ -9,6 +9,30 @@ export const invertible: readonly DigitFlow[] = [1, 2];
 /** Pixels of a side, and of an image. */
 export const SIDE = 8;
 export const PIXELS = SIDE * SIDE;
+/** A three, with which the drawing begins. */
+export const EXAMPLE = [
+  '........',
+  '..####..',
+  '.....#..',
+  '...##...',
+  '.....#..',
+  '.#...#..',
+  '..###...',
+  '........',
+].join('');
+
+/** A drawing as text: # for a full pixel, + for a part of one, . for none. */
+export const textOfDigit = (image: Float32Array): string =>
+  Array.from(image, (value) => (value === 1 ? '#' : value > 0 ? '+' : '.')).join('');
+
+export const isDigitText = (value: unknown): value is string => typeof value === 'string' && /^[#+.]{64}$/.test(value);
+
+export const digitOfText = (text: string): Float32Array =>
+  Float32Array.from(text, (letter) => (letter === '#' ? 1 : letter === '+' ? PART : 0));
+
+/** What a touch of the brush leaves on a neighbouring pixel. */
+export const PART = 0.25;
+
 /** Images of the grid, and of the walk between two noises. */
 export const GRID_COUNT = 16;
 export const WALK_COUNT = 25;

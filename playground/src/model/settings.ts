@@ -1,6 +1,8 @@
 // The settings of the page: what is transported, by which network, and how it is shown. Everything that a link restores is here, with the
 // range of each number, so that a link that was edited cannot bring in anything else.
 
+import { EXAMPLE } from './digits.ts';
+
 /** Names of point sets that both clouds can be. */
 export const presets = {
   triangle: 'Triangle',
@@ -76,6 +78,12 @@ export interface View {
   /** The seed of the noise of the digits, and their Euler steps. */
   digitSeed: number;
   digitSteps: number;
+  /** The cells between which the walk goes, and where on it the reader is. */
+  digitFrom: number;
+  digitTo: number;
+  digitPlace: number;
+  /** The digit that the reader draws; see `textOfDigit`. */
+  digitOwn: string;
   velocity: VelocityKind;
   /** The bandwidth and the number of neighbours of the kernel velocity. */
   bandwidth: number;
@@ -130,6 +138,7 @@ export const ranges = {
   tab: { least: 0, most: 4, whole: true },
   digitSeed: { least: 0, most: 999_999, whole: true },
   digitSteps: { least: 1, most: 25, whole: true },
+  digitCell: { least: 0, most: 15, whole: true },
 } satisfies Record<string, Range>;
 
 /** The half-width of the plane that is drawn on. */
@@ -159,6 +168,10 @@ export const defaults: Settings = {
     page: 'plane',
     digitSeed: 1,
     digitSteps: 1,
+    digitFrom: 0,
+    digitTo: 5,
+    digitPlace: 0.5,
+    digitOwn: EXAMPLE,
     velocity: 'mlp',
     bandwidth: 1,
     neighbours: 100,

@@ -1,5 +1,6 @@
 // The link that restores the page: the settings in the fragment of the address, with a version, the points that were drawn in 12 bits a
 // coordinate, and a checksum that tells a link which was cut from one that is whole.
+import { isDigitText } from './digits.ts';
 import {
   couplings,
   defaults,
@@ -88,6 +89,10 @@ function viewOf(value: unknown): View {
     page: oneOf(given.page, pages) ?? view.page,
     digitSeed: within(given.digitSeed, ranges.digitSeed) ?? view.digitSeed,
     digitSteps: within(given.digitSteps, ranges.digitSteps) ?? view.digitSteps,
+    digitFrom: within(given.digitFrom, ranges.digitCell) ?? view.digitFrom,
+    digitTo: within(given.digitTo, ranges.digitCell) ?? view.digitTo,
+    digitPlace: within(given.digitPlace, ranges.time) ?? view.digitPlace,
+    digitOwn: isDigitText(given.digitOwn) ? given.digitOwn : view.digitOwn,
     velocity: oneOf(given.velocity, velocities) ?? view.velocity,
     bandwidth: within(given.bandwidth, ranges.bandwidth) ?? view.bandwidth,
     neighbours: within(given.neighbours, ranges.neighbours) ?? view.neighbours,

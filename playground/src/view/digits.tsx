@@ -116,7 +116,7 @@ function NoiseGrid() {
         setTimeout(() => {
           dragged.current = false;
         });
-        digits.ends.value = [from, to];
+        store.setView({ digitFrom: from, digitTo: to });
         carryWalk();
       }}
     >
@@ -172,9 +172,10 @@ const SHOWN = Array.from({ length: 9 }, (_, i) => (i * (WALK_COUNT - 1)) / 8);
 
 function Walk() {
   const [a, b] = digits.ends.value;
-  const at = Math.round(digits.place.value * (WALK_COUNT - 1));
+  const place = store.view.value.digitPlace;
+  const at = Math.round(place * (WALK_COUNT - 1));
   const choose = (ends: readonly [number, number]) => {
-    digits.ends.value = ends;
+    store.setView({ digitFrom: ends[0], digitTo: ends[1] });
     carryWalk();
   };
   const select = (label: string, value: number, onChange: (cell: number) => void) => (
@@ -197,12 +198,12 @@ function Walk() {
         {select('to noise', b, (cell) => choose([a, cell]))}
         <Slider
           label="Place"
-          value={digits.place.value}
+          value={place}
           range={{ least: 0, most: 1 }}
           step={1 / (WALK_COUNT - 1)}
-          text={digits.place.value.toFixed(2)}
+          text={place.toFixed(2)}
           onChange={(value) => {
-            digits.place.value = value;
+            store.setView({ digitPlace: value });
           }}
         />
       </div>

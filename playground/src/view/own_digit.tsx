@@ -3,24 +3,21 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { invert } from '../engine/digit_client.ts';
 import * as digits from '../model/digit_store.ts';
-import { differenceOf, invertible, PIXELS, SIDE } from '../model/digits.ts';
+import { differenceOf, invertible, PART, PIXELS, SIDE, textOfDigit } from '../model/digits.ts';
 import { short } from '../model/short.ts';
+import { setView } from '../model/store.ts';
 import { DigitImage } from './digit_image.tsx';
 import { Panel } from './fields.tsx';
-
-/** A three, with which the panel begins. */
-const EXAMPLE = ['........', '..####..', '.....#..', '...##...', '.....#..', '.#...#..', '..###...', '........'];
-const example = Float32Array.from(EXAMPLE.join(''), (letter) => (letter === '#' ? 1 : 0));
 
 /** The image after a touch at a pixel: full there, and a part on its neighbours. */
 function touched(image: Float32Array, x: number, y: number, erase: boolean): Float32Array {
   const next = image.slice();
   for (const [dx, dy, value] of [
     [0, 0, 1],
-    [1, 0, 0.25],
-    [-1, 0, 0.25],
-    [0, 1, 0.25],
-    [0, -1, 0.25],
+    [1, 0, PART],
+    [-1, 0, PART],
+    [0, 1, PART],
+    [0, -1, PART],
   ]) {
     const [column, row] = [x + dx, y + dy];
     if (column < 0 || row < 0 || column >= SIDE || row >= SIDE) continue;
@@ -37,11 +34,8 @@ export function OwnDigit() {
   const image = digits.own.value;
   const ready = digits.ready.value;
   const empty = image.every((value) => value === 0);
-  // The panel begins with an example.
   useEffect(() => {
-    if (!ready) return;
-    if (digits.own.peek().every((value) => value === 0)) digits.own.value = example;
-    invert();
+    if (ready && !empty) invert();
   }, [ready]);
   const pixel = (event: PointerEvent): [number, number] => {
     const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
@@ -49,7 +43,7 @@ export function OwnDigit() {
     return [at(event.clientX - box.left, box.width), at(event.clientY - box.top, box.height)];
   };
   const touch = ([x, y]: [number, number]) => {
-    digits.own.value = touched(digits.own.peek(), x, y, drawing.current === 'erase');
+    setView({ digitOwn: textOfDigit(touched(digits.own.peek(), x, y, drawing.current === 'erase')) });
   };
   const end = () => {
     if (drawing.current === undefined) return;
@@ -75,7 +69,7 @@ export function OwnDigit() {
     end();
   };
   const clear = () => {
-    digits.own.value = new Float32Array(PIXELS);
+    setView({ digitOwn: textOfDigit(new Float32Array(PIXELS)) });
     digits.inverse.value = {};
   };
   return (
