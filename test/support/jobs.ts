@@ -39,7 +39,7 @@ export function startMixedJob(commands: readonly (readonly string[])[], launcher
   return watch(command, rest, cwd, {});
 }
 
-function watch(command: string, words: readonly string[], cwd: string, env: Record<string, string>) {
+export function watch(command: string, words: readonly string[], cwd: string, env: Record<string, string>) {
   const child = spawn(command, words, {
     cwd,
     env: { ...process.env, RECTIFLOW_THREADS: '1', ...env },
