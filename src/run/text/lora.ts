@@ -2,7 +2,7 @@
 // lora_unet_A_B.lora_down.weight [r, in], .lora_up.weight [out, r] and .alpha; the weight gets factor alpha / r up down.
 import { noGrad } from '../../autograd/mode.ts';
 import { FileError, formatShape } from '../../errors.ts';
-import { type ArrayFile, toFloat32 } from '../../io/array.ts';
+import { type ArrayFile, isFloatingArray, toFloat32 } from '../../io/array.ts';
 import { openWeights } from '../../io/weights.ts';
 import { cast } from '../../kernels/cast.ts';
 import { add, mul } from '../../kernels/elementwise.ts';
@@ -13,6 +13,7 @@ import { tensor } from '../../tensor/create.ts';
 import { keep, scope } from '../../tensor/scope.ts';
 import { sameShape, sizeOf } from '../../tensor/shape.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { escapeName } from '../../text.ts';
 import { fileShape } from './match.ts';
 
 /** The factors of one weight. */
@@ -27,7 +28,7 @@ interface LowRank {
  * @param networks by the prefix of their names in the file: `lora_unet`, `lora_te`
  * @param factor multiplies the changes; default 1
  * @returns the number of weights that changed
- * @throws FileError for a file that names other modules or has other shapes; nothing is changed then
+ * @throws FileError for a file that names other modules, has other shapes, or numbers that are not finite; nothing is changed then
  */
 export async function mergeLora(path: string, networks: Readonly<Record<string, Module>>, factor = 1): Promise<number> {
   const slots = weightSlots(networks);
@@ -35,6 +36,10 @@ export async function mergeLora(path: string, networks: Readonly<Record<string, 
   const unknown: string[] = [];
   const weights = await openWeights(path);
   await weights.forEach((name, array) => {
+    // An alpha may be a whole number.
+    if (!name.endsWith('.alpha') && !isFloatingArray(array.dtype))
+      throw new FileError(path, `${escapeName(name)} is ${array.dtype}, expected f32, f16, bf16 or f64`);
+    if (!toFloat32(array).every(Number.isFinite)) throw new FileError(path, `${escapeName(name)} is not finite in f32`);
     const dot = name.indexOf('.');
     const [module, kind] = [name.slice(0, dot), name.slice(dot + 1)];
     const change = changes.get(module) ?? {};
@@ -45,6 +50,7 @@ export async function mergeLora(path: string, networks: Readonly<Record<string, 
     else unknown.push(name);
     changes.set(module, change);
   });
+  if (changes.size === 0) throw new FileError(path, 'holds no low-rank changes');
   const missing: string[] = [];
   const misshapen: string[] = [];
   for (const [module, change] of changes) {
@@ -53,11 +59,9 @@ export async function mergeLora(path: string, networks: Readonly<Record<string, 
     for (const kind of ['down', 'up'] as const) if (!change[kind]) missing.push(`${module}.lora_${kind}.weight`);
     if (change.down && change.up && !fits(change.down, change.up, (slot.owner[slot.key] as Tensor).shape))
       misshapen.push(`${module} is ${formatShape(change.up.shape)} ${formatShape(change.down.shape)}`);
-    if (change.alpha !== undefined && !Number.isFinite(change.alpha)) misshapen.push(`${module}.alpha is not finite`);
   }
   const lines = describeMismatch({ missing, unknown, misshapen });
-  if (lines.length > 0 || changes.size === 0)
-    throw new FileError(path, ['does not fit the networks of this model:', ...lines]);
+  if (lines.length > 0) throw new FileError(path, ['does not fit the networks of this model:', ...lines]);
   for (const [module, change] of changes) addTo(slots.get(module) as Slot, change as Required<LowRank>, factor);
   return changes.size;
 }

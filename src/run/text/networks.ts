@@ -40,27 +40,27 @@ export async function matchNetworks(
   return matchSingleFile(path, configurations ?? {});
 }
 
-function outlines(configs: Record<PartName, readonly [config: JsonObject, path: string]>): Networks {
+/** The outlines, with the file of a configuration in the message for options that do not fit together. */
+function outlinesOf(configs: Record<PartName, readonly [config: JsonObject, path: string]>): Networks {
   const init = outlineInitializer();
+  const outline = <Network>(part: PartName, build: (config: JsonObject, path: string) => Network): Network => {
+    const [config, path] = configs[part];
+    try {
+      return build(config, path);
+    } catch (cause) {
+      if (cause instanceof FileError) throw cause;
+      throw new FileError(path, `describes a network that cannot be built: ${(cause as Error).message}`, { cause });
+    }
+  };
   return {
-    unet: new UNet2DCondition(unetOptionsOf(...configs.unet), init),
-    vae: new AutoencoderKL(autoencoderOptionsOf(...configs.vae), init),
-    text_encoder: new CLIPTextModel(textOptionsOf(...configs.text_encoder), init),
+    unet: outline('unet', (...given) => new UNet2DCondition(unetOptionsOf(...given), init)),
+    vae: outline('vae', (...given) => new AutoencoderKL(autoencoderOptionsOf(...given), init)),
+    text_encoder: outline('text_encoder', (...given) => new CLIPTextModel(textOptionsOf(...given), init)),
   };
 }
 
-/** The outlines, with a file's name in the message for options that do not fit together. */
-function outlinesOf(path: string, configs: Parameters<typeof outlines>[0]): Networks {
-  try {
-    return outlines(configs);
-  } catch (cause) {
-    if (cause instanceof FileError) throw cause;
-    throw new FileError(path, `describes a network that cannot be built: ${(cause as Error).message}`, { cause });
-  }
-}
-
 function matchFolder(parts: Record<PartName, Part>): MatchedNetworks {
-  const { unet, vae, text_encoder } = outlinesOf(parts.unet.configPath, {
+  const { unet, vae, text_encoder } = outlinesOf({
     unet: [parts.unet.config, parts.unet.configPath],
     vae: [parts.vae.config, parts.vae.configPath],
     text_encoder: [parts.text_encoder.config, parts.text_encoder.configPath],
@@ -97,7 +97,7 @@ async function matchSingleFile(path: string, configurations: Configurations): Pr
         `holds no tensors ${originalPrefixes[part]}*: it is not a whole model of Stable Diffusion 1`,
       );
   const configOf = (part: PartName): readonly [JsonObject, string] => [configurations[part] ?? {}, `${path} (${part})`];
-  const networks = outlinesOf(path, {
+  const networks = outlinesOf({
     unet: configOf('unet'),
     vae: configOf('vae'),
     text_encoder: configOf('text_encoder'),

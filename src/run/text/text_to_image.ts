@@ -4,7 +4,7 @@ import { byOpen, checkArgument, checkOptions, kinds, listOf, type OptionKinds } 
 import { noGrad } from '../../autograd/mode.ts';
 import { channelsFirst } from '../../data/layout.ts';
 import type { Device } from '../../device/device.ts';
-import { ArgumentError, formatShape, ShapeError, ValueError } from '../../errors.ts';
+import { ArgumentError, formatShape, NonFiniteError, ShapeError, ValueError } from '../../errors.ts';
 import { type ConditionedVelocity, guided } from '../../flow/guided.ts';
 import { noisePredictionVelocity, stableDiffusionBetas } from '../../flow/noise_prediction.ts';
 import { sample } from '../../flow/sample.ts';
@@ -152,7 +152,7 @@ export class TextToImage {
 
   /**
    * Makes pictures of texts: first the states of all texts, then all latents, then all pictures.
-   * @throws ArgumentError, ValueError for options that do not fit together; NonFiniteError for latents that are not finite;
+   * @throws ArgumentError, ValueError for options that do not fit together; NonFiniteError for latents or pictures that are not finite;
    * the signal's reason when aborted
    */
   async generate(options: TextToImageOptions): Promise<Pictures> {
@@ -246,6 +246,10 @@ export class TextToImage {
       onProgress?.({ ...decoding, done: 0 });
       const own = latents.slice(i * sizeOf(latentShape), (i + 1) * sizeOf(latentShape));
       const pixels = await timed('decoding', () => this.pixelsOf(own, latentShape, tile));
+      if (!pixels.every(Number.isFinite))
+        throw new NonFiniteError(`picture ${i + 1} of ${count} is not finite: the autoencoder gives NaN or infinity`, {
+          samples: [i],
+        });
       images.set(toBytes(pixels), i * size);
       onProgress?.({ ...decoding, done: 1 });
     }

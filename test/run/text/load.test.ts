@@ -187,6 +187,11 @@ describe('folders', () => {
     ['other sizes', () => edited('unet/config.json', { block_out_channels: [8, 32] }), 'with a different shape'],
     ['more layers', () => edited('vae/config.json', { layers_per_block: 2 }), 'missing:'],
     ['fewer layers', () => edited('text_encoder/config.json', { num_hidden_layers: 2 }), 'missing:'],
+    [
+      'a text network without end',
+      () => edited('text_encoder/config.json', { num_hidden_layers: 1e6 }),
+      join('text_encoder', 'config.json: describes a network that cannot be built'),
+    ],
     ['heads that do not divide', () => edited('unet/config.json', { attention_head_dim: 3 }), 'cannot be built'],
     ['groups that do not divide', () => edited('vae/config.json', { norm_num_groups: 3 }), 'cannot be built'],
     ['another activation', () => edited('unet/config.json', { act_fn: 'gelu' }), 'has act_fn "gelu"'],
@@ -320,6 +325,14 @@ describe('requests', () => {
     expect(device.memory().live).toBe(before);
   });
 
+  test('a decoder that gives no numbers makes no picture', async () => {
+    using damaged = await load(whole);
+    const wrong = { 'decoder.conv_out.bias': { shape: [3], data: new Float32Array(3).fill(Number.NaN) } };
+    damaged.vae.loadStateDict(wrong, 'state', { partial: true });
+    const made = damaged.generate({ ...request, count: 2 });
+    await expect(made).rejects.toThrow('picture 1 of 2 is not finite: the autoencoder gives NaN or infinity');
+  });
+
   test('decoding in tiles is close to decoding at once', async () => {
     const plain = await model.generate({ ...request, size: 32 });
     const tiled = await model.generate({ ...request, size: 32, tile: 8 });
@@ -347,6 +360,22 @@ describe('low-rank changes', () => {
       'with a different shape',
     ],
     ['no tensors of a kind that is known', { [`${name}.hada_w1_a`]: vector([1, 2]) }, '1 unknown'],
+    ['no tensors', {}, 'holds no low-rank changes'],
+    [
+      'a number that is not finite',
+      { [`${name}.lora_down.weight`]: vector([1, 16], Number.NaN) },
+      'is not finite in f32',
+    ],
+    [
+      'an alpha that is not finite',
+      { [`${name}.alpha`]: vector([], Number.POSITIVE_INFINITY) },
+      'is not finite in f32',
+    ],
+    [
+      'whole numbers',
+      { [`${name}.lora_up.weight`]: { shape: [1], dtype: 'i32', data: Int32Array.of(1) } },
+      'lora_up.weight is i32, expected f32, f16, bf16 or f64',
+    ],
   ])('%s is refused', async (_, tensors, message) => {
     const path = join(root, 'lora.safetensors');
     await writeSafetensors(path, tensors as never);
