@@ -4,7 +4,6 @@
 //   scores      cosine of the images, each less the mean of its domain
 //   repeatedly  linear maps that take images of each domain to their neighbours, by ridge regression; then
 //               scores = csls(cosine of mapped source and target) + csls(cosine of source and mapped target)
-//   at last     scores are means over the few nearest images of the own domain, which have neighbours in common
 //   csls        2 s_ij - (mean of the largest of row i) - (mean of the largest of column j), against images that are near to everything
 // It is computed on the host in float64, so the pairs do not depend on the device.
 import type { ImageDataset } from '../../data/index.ts';
@@ -15,8 +14,6 @@ import { turn } from '../../turn.ts';
 /** Images are averaged to this side at most. */
 const SIDE = 8;
 const ROUNDS = 8;
-/** Images of the own domain, itself included, whose scores are averaged. */
-const OWN = 5;
 /** The scores whose mean csls takes. */
 const LOCAL = 10;
 /** Weight of the penalty of the regression, as a share of the mean variance. */
@@ -55,7 +52,7 @@ export async function findNeighbours(
     const [one, other] = [csls(cosines(there, b)), csls(cosines(a, back))];
     scores = { ...one, values: one.values.map((value, i) => value + other.values[i]) };
   }
-  return nearest(averaged(scores, a, b), k);
+  return nearest(scores, k);
 }
 
 /** Rows of equal length. */
@@ -152,21 +149,6 @@ function csls(scores: Rows): Rows {
     ...scores,
     values: scores.values.map((value, i) => 2 * value - ofRows[Math.floor(i / columns)] - ofColumns[i % columns]),
   };
-}
-
-/** Each score is the mean of those between the nearest images of its image of `a`, in `a`, and those of its image of `b`. */
-function averaged(scores: Rows, a: Rows, b: Rows): Rows {
-  const overRows = (of: Rows, own: Rows): Rows => {
-    const { ofSource: near } = nearest(cosines(own, own), OWN);
-    const values = new Float64Array(of.values.length);
-    near.forEach((place, at) => {
-      const row = values.subarray(Math.floor(at / OWN) * of.columns, (Math.floor(at / OWN) + 1) * of.columns);
-      const other = rowOf(of, place);
-      for (let j = 0; j < row.length; j++) row[j] += other[j] / OWN;
-    });
-    return { ...of, values };
-  };
-  return transposed(overRows(transposed(overRows(scores, a)), b));
 }
 
 /** The images of `from`, taken by the linear map that fits the neighbours of both: (A^T A + r I)^-1 A^T B, a pair in each row. */
