@@ -24,7 +24,7 @@ const folder = mkdtempSync(join(tmpdir(), 'domain_adaptation-'));
 const device = await openDevice('cpu');
 const config = await loadConfig('digits_bold', {
   model: { nf: 16 },
-  training: { n_iters: updates, snapshot_freq: updates, snapshot_sampling: false, loggers: 'none' },
+  training: { batch_size: 64, n_iters: updates, snapshot_freq: updates, snapshot_sampling: false, loggers: 'none' },
 });
 
 const thin = sourceConfig(config);

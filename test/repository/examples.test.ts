@@ -26,6 +26,7 @@ it('the folder holds these files', () => {
   expect(readdirSync(folder).sort()).toEqual([
     'custom_op.mjs',
     'digits.mjs',
+    'domain_adaptation.mjs',
     'flow_2d.mjs',
     'flow_in_worker.mjs',
     'flow_of_digits.ipynb',
@@ -43,6 +44,15 @@ it('digits: the loss falls, and samples are written as a grid', async () => {
   const { width, height, channels, data } = await readPng(join(work, 'grid.png'));
   expect([width, height, channels]).toEqual([8 * 34 + 2, 8 * 34 + 2, 1]);
   expect(new Set(data).size).toBeGreaterThan(100);
+}, 170_000);
+
+it('domain_adaptation: a classifier of thin digits reads far more bold digits that a flow has carried back', () => {
+  const shares = [...run('domain_adaptation.mjs', '60').matchAll(/([\d.]+) %/g)].map(([, share]) => Number(share));
+  const [thin, bold, oneStep, tenSteps] = shares;
+  expect(thin).toBeGreaterThan(90);
+  expect(bold).toBeLessThan(60);
+  // 20 points are five standard errors of a share of 199 digits.
+  for (const carried of [oneStep, tenSteps]) expect(carried).toBeGreaterThan(bold + 20);
 }, 170_000);
 
 it.each(['cpu', 'wasm'])('custom_op computes its value and its gradient on %s', (device) => {
