@@ -3,64 +3,13 @@
  * Scores exist only for a block of ROWS queries and COLUMNS keys at a time. The forward pass keeps the largest score and the sum of
  * exponentials of each query so far; the gradients compute p again from log_sum. Blocks depend on the shape alone.
  */
-#include "gemm.h"
+#include "attention_panels.h"
 
-enum { ROWS = 8 * TILE_ROWS, COLUMNS = 4 * TILE_COLUMNS };
-
-struct attention {
-  const float *q, *k, *v, *y, *dy, *log_sums;
-  const uint8_t *mask; /* 0: none */
-  float *out, *out_sums, *dq, *dk, *dv, *deltas, *scratch;
-  int32_t samples, queries, keys, heads, width, value_width, causal;
-  int32_t mask_sample, mask_head, mask_query, mask_key; /* strides of the mask, 0 where it is broadcast */
-  int32_t blocks; /* of a head */
-  float scale;
-};
-
-/* table: N, queries, keys, heads, channels of a head of q and k, those of v, whether causal, strides of the mask */
-INLINE struct attention attention_of(const int32_t *t, float scale) {
-  return (struct attention){.samples = t[0], .queries = t[1], .keys = t[2], .heads = t[3], .width = t[4], .value_width = t[5],
-                            .causal = t[6], .mask_sample = t[7], .mask_head = t[8], .mask_query = t[9], .mask_key = t[10],
-                            .scale = scale};
-}
-
-/* The rows of one head of one sample in [N, rows, heads width]. */
-struct side {
-  const float *at;
-  size_t step;
-  int32_t width;
-};
-
-INLINE size_t offset_of(const struct attention *a, int32_t head, int32_t rows, int32_t width) {
-  return ((size_t)(head / a->heads) * (size_t)rows * (size_t)a->heads + (size_t)(head % a->heads)) * (size_t)width;
-}
-
-INLINE struct side side_of(const struct attention *a, const float *of, int32_t head, int32_t rows, int32_t width) {
-  return (struct side){of + offset_of(a, head, rows, width), (size_t)a->heads * (size_t)width, width};
-}
+enum { ROWS = 8 * TILE_ROWS }; /* of a block of the gradients */
 
 INLINE int32_t whole_panels(int32_t columns) { return ceil_div(columns, TILE_COLUMNS) * TILE_COLUMNS; }
 
 /* ---------------------------------------------------------------- blocks of a product */
-
-/* to[panel][channel][TILE_COLUMNS]: rows [first, first + count) as the columns of a right operand, zeros after the last */
-static void pack_rows(float *to, struct side s, int32_t first, int32_t count) {
-  for (int32_t column = 0; column < count; column += TILE_COLUMNS, to += (size_t)s.width * TILE_COLUMNS) {
-    int32_t there = min32(TILE_COLUMNS, count - column), i = 0;
-    const float *from = s.at + (size_t)(first + column) * s.step;
-    if (there == TILE_COLUMNS)
-      for (; i + LANES <= s.width; i += LANES)
-        for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
-          vec rows[LANES];
-          UNROLLED for (int32_t j = 0; j < LANES; j++) rows[j] = load(from + (size_t)(half + j) * s.step + (size_t)i);
-          transpose(rows);
-          UNROLLED for (int32_t j = 0; j < LANES; j++) store(to + (size_t)(i + j) * TILE_COLUMNS + half, rows[j]);
-        }
-    for (; i < s.width; i++)
-      for (int32_t j = 0; j < TILE_COLUMNS; j++)
-        to[(size_t)i * TILE_COLUMNS + (size_t)j] = j < there ? from[(size_t)j * s.step + (size_t)i] : 0.0f;
-  }
-}
 
 /* to[panel][row][TILE_COLUMNS]: rows [first, first + count) as the rows of a right operand, zeros after the last channel */
 static void pack_channels(float *to, struct side s, int32_t first, int32_t count) {
@@ -116,10 +65,6 @@ static struct room room_of(const struct attention *a, int32_t worker) {
   return r;
 }
 
-static void clear(float *p, int32_t rows, int32_t columns) {
-  for (size_t i = 0; i < (size_t)rows * (size_t)columns; i += LANES) store(p + i, (vec){});
-}
-
 /* Writes `count` rows of `width` floats, which are whole panels apart, to rows of one head. */
 static void write_rows(float *to, size_t step, const float *from, int32_t count, int32_t width) {
   for (int32_t r = 0; r < count; r++, to += step, from += whole_panels(width))
@@ -127,18 +72,18 @@ static void write_rows(float *to, size_t step, const float *from, int32_t count,
 }
 
 /* Floats of scratch memory for each worker. */
+INLINE size_t scratch_size(const struct attention *a) {
+  size_t wide = (size_t)a->width + (size_t)a->value_width, queries = (size_t)panels_of(a) * TILE_COLUMNS;
+  size_t forward = (queries + COLUMNS) * wide + (COLUMNS + LANES) * TILE_COLUMNS, backward = room_size(a);
+  return forward > backward ? forward : backward;
+}
+
 KERNEL double flash_attention_scratch(const int32_t *table) {
   struct attention a = attention_of(table, 1.0f);
-  return (double)room_size(&a);
+  return (double)scratch_size(&a);
 }
 
 /* ---------------------------------------------------------------- which keys a query attends to */
-
-INLINE const uint8_t *mask_at(const struct attention *a, int32_t head, int32_t query, int32_t key) {
-  if (!a->mask) return 0;
-  return a->mask + (size_t)(head / a->heads) * (size_t)a->mask_sample + (size_t)(head % a->heads) * (size_t)a->mask_head +
-         (size_t)query * (size_t)a->mask_query + (size_t)key * (size_t)a->mask_key;
-}
 
 /* Scales a row of scores, of whole panels, and sets those outside [low, high) and those that the mask leaves out to -infinity. */
 INLINE void limit_row(float *scores, float scale, int32_t padded, int32_t low, int32_t high, const uint8_t *mask, int32_t step) {
@@ -164,61 +109,44 @@ INLINE void limit_key(const struct attention *a, float *scores, int32_t head, in
   limit_row(scores, a->scale, whole_panels(count), low, count, mask_at(a, head, first, key), a->mask_query);
 }
 
-/* The end of the keys that any of the queries before `query` attends to. */
-INLINE int32_t end_of_keys(const struct attention *a, int32_t query) { return a->causal ? min32(a->keys, query) : a->keys; }
-
-/* ---------------------------------------------------------------- forward: a task is a block of queries of one head */
-
-/* Replaces scores by exp(score - largest), updates the largest score and the sum so far, and returns the factor of earlier sums. */
-INLINE float soften(float *scores, int32_t padded, float *largest, double *total) {
-  vec best = splat(-__builtin_inff()), sum = {};
-  for (int32_t j = 0; j < padded; j += LANES) best = vec_max(load(scores + j), best);
-  float highest = reduce_max(best), before = *largest;
-  if (highest > before) *largest = highest;
-  float shift = *largest == -__builtin_inff() ? 0.0f : *largest, kept = f32_exp(before - shift);
-  for (int32_t j = 0; j < padded; j += LANES) {
-    vec e = vec_exp(load(scores + j) - shift);
-    store(scores + j, e);
-    sum += e;
-  }
-  *total = *total * (double)kept + (double)reduce_add(sum);
-  return kept;
-}
+/* ---------------------------------------------------------------- forward: a task is some panels of queries of one head */
 
 static void forward_task(void *context, int32_t task, int32_t worker) {
   const struct attention *a = context;
-  int32_t head = task / a->blocks, first = task % a->blocks * ROWS, count = min32(ROWS, a->queries - first);
+  int32_t queries = panels_of(a) * TILE_COLUMNS;
+  int32_t head = task / a->blocks, first = task % a->blocks * queries, count = min32(queries, a->queries - first);
   struct side q = side_of(a, a->q, head, a->queries, a->width), k = side_of(a, a->k, head, a->keys, a->width);
   struct side v = side_of(a, a->v, head, a->keys, a->value_width);
-  struct room room = room_of(a, worker);
-  int32_t columns = whole_panels(a->value_width), end = end_of_keys(a, first + count);
-  float largest[ROWS];
-  double total[ROWS];
-  for (int32_t r = 0; r < count; r++) largest[r] = -__builtin_inff(), total[r] = 0;
-  clear(room.sums[1], count, columns);
-  for (int32_t key = 0; key < end; key += COLUMNS) {
-    int32_t keys = min32(COLUMNS, end - key);
-    pack_rows(room.rows[0], k, key, keys);
-    pack_channels(room.channels[1], v, key, keys);
-    multiply(room.scores, COLUMNS, q.at + (size_t)first * q.step, q.step, count, room.rows[0], a->width, whole_panels(keys), 0);
-    for (int32_t r = 0; r < count; r++) {
-      float *scores = room.scores + (size_t)r * COLUMNS, *sums = room.sums[1] + (size_t)r * (size_t)columns;
-      limit_query(a, scores, head, first + r, key, keys);
-      float kept = soften(scores, whole_panels(keys), &largest[r], &total[r]);
-      if (kept != 1.0f)
-        for (int32_t c = 0; c < columns; c += LANES) store(sums + c, load(sums + c) * kept);
-    }
-    multiply(room.sums[1], columns, room.scores, COLUMNS, count, room.channels[1], keys, columns, 1);
+  float *packed_q = a->scratch + (size_t)worker * scratch_size(a), *sums = packed_q + (size_t)queries * (size_t)a->width;
+  float *copied_k = sums + (size_t)queries * (size_t)a->value_width, *copied_v = copied_k + COLUMNS * (size_t)a->width;
+  float *scores = copied_v + COLUMNS * (size_t)a->value_width, *partial = scores + COLUMNS * TILE_COLUMNS;
+  int32_t panels = ceil_div(count, TILE_COLUMNS), end = end_of_keys(a, first + count);
+  struct panel panel[MOST_PANELS];
+  pack_rows(packed_q, q, first, count);
+  clear(sums, panels * TILE_COLUMNS, a->value_width);
+  for (int32_t p = 0; p < panels; p++) {
+    panel[p].q = packed_q + (size_t)p * (size_t)a->width * TILE_COLUMNS;
+    panel[p].sums = sums + (size_t)p * (size_t)a->value_width * TILE_COLUMNS;
+    panel[p].scores = scores, panel[p].partial = partial;
+    for (int32_t i = 0; i < TILE_COLUMNS; i++) panel[p].largest[i] = -__builtin_inff(), panel[p].total[i] = 0;
   }
-  for (int32_t r = 0; r < count; r++) {
-    float *sums = room.sums[1] + (size_t)r * (size_t)columns, share = total[r] == 0 ? 0.0f : (float)(1.0 / total[r]);
-    for (int32_t c = 0; c < columns; c += LANES) store(sums + c, load(sums + c) * share);
-    /* A query without keys gets +infinity, so that its p are 0. */
-    a->out_sums[(size_t)head * (size_t)a->queries + (size_t)(first + r)] =
-        total[r] == 0 ? __builtin_inff() : largest[r] + f32_log((float)total[r]);
+  for (int32_t key = 0; key < end; key += COLUMNS) {
+    struct block b = {copied_k, copied_v, key, min32(COLUMNS, end - key), k, v};
+    copy_rows(copied_k, k, key, b.count);
+    copy_rows(copied_v, v, key, b.count);
+    for (int32_t p = 0; p < panels; p++)
+      attend(a, &panel[p], &b, head, first + p * TILE_COLUMNS, min32(TILE_COLUMNS, count - p * TILE_COLUMNS), p, panels);
   }
   float *out = a->out + offset_of(a, head, a->queries, a->value_width) + (size_t)first * v.step;
-  write_rows(out, v.step, room.sums[1], count, a->value_width);
+  float *out_sums = a->out_sums + (size_t)head * (size_t)a->queries + first;
+  for (int32_t r = 0; r < count; r++) {
+    const struct panel *p = &panel[r / TILE_COLUMNS];
+    double total = p->total[r % TILE_COLUMNS];
+    /* A query without keys gets +infinity, so that its p are 0. */
+    out_sums[r] = total == 0 ? __builtin_inff() : p->largest[r % TILE_COLUMNS] + f32_log((float)total);
+    if (r % TILE_COLUMNS == 0)
+      write_panel(p, out + (size_t)r * v.step, v.step, min32(TILE_COLUMNS, count - r), a->value_width);
+  }
 }
 
 /* y [N, queries, heads D] and log_sums [N, heads, queries]; mask: 0, or bytes with the strides of the table */
@@ -226,7 +154,7 @@ KERNEL void flash_attention_forward(const float *q, const float *k, const float 
                                     float *scratch, const int32_t *table, float scale) {
   struct attention a = attention_of(table, scale);
   a.q = q, a.k = k, a.v = v, a.mask = mask, a.out = y, a.out_sums = log_sums, a.scratch = scratch;
-  a.blocks = ceil_div(a.queries, ROWS);
+  a.blocks = ceil_div(a.queries, panels_of(&a) * TILE_COLUMNS);
   pool_run(forward_task, &a, a.samples * a.heads * a.blocks);
 }
 
