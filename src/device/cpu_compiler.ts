@@ -117,7 +117,8 @@ export class CpuCompiler {
 function keep({ key, module }: Request, staged: Staged, start: number): Library {
   let library: Library;
   try {
-    library = load(staged.output, module);
+    // Devices that are opened at the same time may compile the same file. Loaded twice, it would have two pools of threads.
+    library = libraries.get(key) ?? load(staged.output, module);
   } catch (cause) {
     if (isGivenText(module.url))
       throw new CompileError(`${module.name}.c does not export what is declared: ${(cause as Error).message}`, {
@@ -140,7 +141,7 @@ function load(path: string, { kernels }: KernelModule): Library {
   const fault = libraryFault(readFileSync(path));
   if (fault) throw new CompileError(`${path}: ${fault}`);
   const library = new Library(path);
-  for (const name of Object.keys(kernels)) library.address(name);
+  for (const name in kernels) library.address(name);
   return library;
 }
 

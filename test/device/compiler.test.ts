@@ -16,9 +16,11 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { libraryFault } from '../../src/device/binary.ts';
 import { findCompiler } from '../../src/device/cc.ts';
+import { CpuCompiler } from '../../src/device/cpu_compiler.ts';
+import { convKernels } from '../../src/kernels/conv/direct.ts';
 
 const real = findCompiler().command;
 let folder: string;
@@ -33,8 +35,21 @@ beforeEach(() => {
 });
 
 afterEach(() => {
+  vi.unstubAllEnvs();
   rmSync(folder, { recursive: true, force: true });
 });
+
+// Loaded twice, its kernels would run on the pool of one device with the scratch memory of another.
+test('a file that two devices compile at the same time is loaded once', async () => {
+  vi.stubEnv('RECTIFLOW_CACHE', cache);
+  const opened = [1, 2].map(async () => {
+    const compiler = new CpuCompiler();
+    await compiler.prepare([convKernels]);
+    return compiler.library(convKernels);
+  });
+  const [first, second] = await Promise.all(opened);
+  expect(first).toBe(second);
+}, 240_000);
 
 /** Writes a fake compiler of that name: its version, and the shell commands that it runs to compile; $out is the output path. */
 function compiler(name: string, body: string, version = 'echo fake 1.0'): string {
