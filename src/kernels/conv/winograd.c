@@ -12,8 +12,9 @@
 #include "gemm.h"
 #include "winograd_tiles.h"
 
-enum { PLANE_GAP = 16, BLOCK_FLOATS = 6144, BLOCK_STEP = 4, WANTED_TASKS = 32, PANEL_FLOATS = 49152, CHUNK_PANELS = 64 / TILE_COLUMNS,
-       MOST_AT_ONCE = LANES == 16 ? 256 : 128, CHUNK_TILES = 64, LEAST_BAND = 128, BLOCK_CHANNELS = 128 };
+enum { PLANE_GAP = 16, BLOCK_FLOATS = 6144, BLOCK_STEP = 4, WANTED_TASKS = 32, PANEL_FLOATS = 49152, FAR_FLOATS = 163840,
+       CHUNK_PANELS = 64 / TILE_COLUMNS, MOST_AT_ONCE = LANES == 16 ? 256 : 128, CHUNK_TILES = 64, LEAST_BAND = 128,
+       BLOCK_CHANNELS = 128 };
 
 /* ---------------------------------------------------------------- forward and input gradient
  * Many tiles: all weights are transformed first; then a task is a block of tiles, whose transformed pixels stay in the cache.
@@ -70,7 +71,12 @@ TASKS(block_task, task, worker)
 TASKS(pixels_task, task)
 TASKS(panel_task, task, worker)
 
-INLINE int32_t by_panels(const struct winograd *g) { return g->tiles <= g->out_c && g->tiles * g->c <= PANEL_FLOATS; }
+/* Whether there are few tiles: their planes are fewer than those of the weights. Planes of weights that stay in the far cache may
+ * be read again and again; others are not stored, as long as those of the pixels stay there. */
+INLINE int32_t by_panels(const struct winograd *g) {
+  int64_t pixels = (int64_t)g->tiles * g->c, weights = (int64_t)g->out_c * g->c;
+  return pixels <= weights && pixels <= (weights > FAR_FLOATS ? FAR_FLOATS : PANEL_FLOATS);
+}
 
 /* table: N, H, W, Cin, H', W', Cout, kh, kw, strides, paddings, dilations, groups, repeat, as in conv.c; gradient: compute the input gradient */
 static struct winograd plan_of(const int32_t *t, int32_t m, int32_t gradient) {

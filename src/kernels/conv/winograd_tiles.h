@@ -127,26 +127,31 @@ INLINE void weight_panel(int32_t m, const struct winograd *g, int32_t panel, int
         UNROLLED for (int32_t i = 0; i < LANES; i++) turned[tap][i] = load(w + (size_t)i * row + (size_t)tap * (size_t)g->c);
         transpose(turned[tap]);
       }
-      for (int32_t j = 0; j < LANES; j++) {
+      for (int32_t j = 0; j < LANES; j++) { /* and prefetch a row of the next channels, whose lines are far apart */
         vec taps[9];
-        UNROLLED for (int32_t tap = 0; tap < 9; tap++) taps[tap] = turned[tap][j];
+        UNROLLED for (int32_t tap = 0; tap < 9; tap++) {
+          __builtin_prefetch(w + (size_t)j * row + (size_t)tap * (size_t)g->c + 16);
+          taps[tap] = turned[tap][j];
+        }
         weight_planes(m, taps, u + (size_t)(channel - from + j) * TILE_COLUMNS + half, g->u_plane);
       }
     }
 }
 
-/* sums[t][TILE_COLUMNS] (+)= the products of `rows` tiles in one plane; u or v, whichever is far, is prefetched */
-INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const float *u, int32_t sources, float *sums,
-                          int32_t fresh, int32_t u_is_far) {
+/* sums[t][TILE_COLUMNS] (+)= the products of `rows` tiles in one plane; u or v, whichever is far, is prefetched. next: the v that is
+ * read after this */
+INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const float *next, const float *u, int32_t sources,
+                          float *sums, int32_t fresh, int32_t u_is_far) {
   vec c[TILE_ROWS][2];
   UNROLLED for (int32_t r = 0; r < rows; r++) {
     c[r][0] = fresh ? (vec){} : load(sums + r * TILE_COLUMNS);
     c[r][1] = fresh ? (vec){} : load(sums + r * TILE_COLUMNS + LANES);
   }
-  for (int32_t source = 0; source < sources; source++, v += panel_step)
+  for (int32_t source = 0; source < sources; source++, v += panel_step) {
+    const float *ahead = source + 1 < sources ? v + panel_step : next;
     NOT_UNROLLED for (int32_t i = 0; i < TILE_COLUMNS; i++, u += TILE_COLUMNS) {
       if (u_is_far) prefetch(u + PREFETCHED_ROWS * TILE_COLUMNS, TILE_COLUMNS);
-      else if (i < rows * TILE_COLUMNS / 16) prefetch(v + panel_step + i * 16, 16);
+      else if (i < rows * TILE_COLUMNS / 16) prefetch(ahead + i * 16, 16);
       vec b0 = load(u), b1 = load(u + LANES);
       UNROLLED for (int32_t r = 0; r < rows; r++) {
         vec s = splat(v[r * TILE_COLUMNS + i]);
@@ -154,6 +159,7 @@ INLINE void multiply_rows(int32_t rows, const float *v, size_t panel_step, const
         c[r][1] += s * b1;
       }
     }
+  }
   UNROLLED for (int32_t r = 0; r < rows; r++) store(sums + r * TILE_COLUMNS, c[r][0]), store(sums + r * TILE_COLUMNS + LANES, c[r][1]);
 }
 
@@ -163,7 +169,8 @@ INLINE void multiply_planes(const struct winograd *g, int32_t planes, const floa
   for (int32_t plane = 0; plane < planes; plane++, v += g->v_plane, u += g->u_plane, sums += g->sums_plane)
     for (int32_t t = 0, rows; t < count; t += rows) {
       rows = tile_rows_of(count - t);
-      WITH_ROWS(rows, multiply_rows, v + t * TILE_COLUMNS, g->v_panel, u, sources, sums + t * TILE_COLUMNS, fresh, u_is_far)
+      const float *at = v + t * TILE_COLUMNS, *next = t + rows < count ? at + rows * TILE_COLUMNS : v + g->v_plane;
+      WITH_ROWS(rows, multiply_rows, at, g->v_panel, next, u, sources, sums + t * TILE_COLUMNS, fresh, u_is_far)
     }
 }
 
