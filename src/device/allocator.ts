@@ -8,6 +8,8 @@ import type { MemoryFigures } from './device.ts';
 
 const ALIGNMENT = 64;
 const SLAB_BYTES = 32 * 2 ** 20;
+/** Larger blocks have a reservation of their own. */
+const LARGE = 4 * 2 ** 20;
 const HUGE_PAGE = 2 * 2 ** 20;
 
 /** Bytes of the class that holds `bytes`. */
@@ -21,13 +23,15 @@ export function sizeClass(bytes: number): number {
 interface Reservation {
   readonly address: number;
   readonly bytes: number;
-  /** Number of its blocks that are in use or belong to a pool. */
+  /** Number of its blocks that are in use or belong to a pool; -1 after it was returned to the system. */
   live: number;
 }
 
 interface Block {
   readonly address: number;
   readonly size: number;
+  /** The size that was asked for, which is counted while the block is in use. */
+  used?: number;
   readonly reservation: Reservation;
   /** The pool that the block returns to when it is freed. */
   pool?: Pool;
@@ -78,11 +82,12 @@ export class CachingAllocator {
     const pool = this.open?.pool;
     let block = pool?.freeBlocks.get(size)?.pop();
     if (!block) {
-      block = this.freeBlocks.get(size)?.pop() ?? this.carve(size);
+      block = this.freeBlocks.get(this.fitting(size))?.pop() ?? this.carve(size);
       if (block.reservation.live++ === 0) this.unused.delete(block.reservation);
       block.pool = pool;
     }
     this.blocks.set(block.address, block);
+    block.used = size;
     this.figures.live += size;
     this.figures.highWater = Math.max(this.figures.highWater, this.figures.live);
     return block.address;
@@ -96,7 +101,7 @@ export class CachingAllocator {
         'freeing memory that was allocated before the recording is not possible while work is recorded',
       );
     this.blocks.delete(address);
-    this.figures.live -= block.size;
+    this.figures.live -= block.used as number;
     if (block.pool && !block.pool.released) putAway(block, block.pool.freeBlocks);
     else this.giveBack(block);
   }
@@ -156,34 +161,43 @@ export class CachingAllocator {
    */
   trim(kept = 0): number {
     const { release } = this.source;
-    let left = 0;
-    for (const { bytes } of this.unused) left += bytes;
-    const all = left;
-    const returned = new Set<Reservation>();
+    let more = -kept;
+    let returned = 0;
+    for (const { bytes } of this.unused) more += bytes;
     for (const reservation of this.unused) {
-      if (left <= kept || !release) break;
+      if (returned >= more || !release) break;
       release(reservation.address, reservation.bytes);
       this.unused.delete(reservation);
-      returned.add(reservation);
-      left -= reservation.bytes;
+      returned += reservation.bytes;
+      reservation.live = -1;
     }
-    if (left === all) return 0;
     for (const [size, blocks] of this.freeBlocks)
       this.freeBlocks.set(
         size,
-        blocks.filter(({ reservation }) => !returned.has(reservation)),
+        blocks.filter(({ reservation }) => reservation.live >= 0),
       );
-    if (this.slab && returned.has(this.slab)) this.slab = undefined;
-    this.figures.reserved -= all - left;
-    return all - left;
+    this.figures.reserved -= returned;
+    return returned;
+  }
+
+  /**
+   * The size of the free blocks that serve `size`. A large one may have up to twice the size: without other sizes, work of many sizes
+   * would return memory to the system and take it again all the time, which costs more than the work on it.
+   */
+  private fitting(size: number): number {
+    if (size <= LARGE) return size;
+    let best = 2 * size;
+    for (const [other, blocks] of this.freeBlocks)
+      if (blocks.length > 0 && other >= size && other <= best) best = other;
+    return best;
   }
 
   private carve(size: number): Block {
-    if (size > SLAB_BYTES / 8) {
+    if (size > LARGE) {
       const reservation = this.reserve(Math.ceil(size / HUGE_PAGE) * HUGE_PAGE);
       return { address: reservation.address, size, reservation };
     }
-    if (!this.slab || this.slabUsed + size > SLAB_BYTES) {
+    if (!this.slab || this.slab.live < 0 || this.slabUsed + size > SLAB_BYTES) {
       this.slab = this.reserve(SLAB_BYTES);
       this.slabUsed = 0;
     }

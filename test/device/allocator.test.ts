@@ -62,6 +62,23 @@ test('reuses freed blocks: the second of two equal rounds takes nothing from the
   expect(allocator.memory()).toEqual({ live: 0, highWater, reserved });
 });
 
+test('a large block serves sizes down to half of its own, so that work of many sizes takes nothing from the system', () => {
+  const MiB = 2 ** 20;
+  const allocator = new CachingAllocator({ reserve: bumpSystem(), release: () => {}, mostUnused: 64 * MiB });
+  const block = allocator.allocate(40 * MiB);
+  allocator.free(block);
+  for (const size of [20, 30, 40]) {
+    expect(allocator.allocate(size * MiB)).toBe(block);
+    expect(allocator.memory()).toMatchObject({ live: size * MiB, reserved: 40 * MiB });
+    allocator.free(block);
+    expect(allocator.memory().live).toBe(0);
+  }
+  expect(allocator.allocate(18 * MiB)).not.toBe(block);
+  // The smallest that fits is taken.
+  allocator.free(allocator.allocate(32 * MiB));
+  expect(allocator.allocate(40 * MiB)).toBe(block);
+});
+
 test('reports exhausted memory, a double free and a bad size', () => {
   const allocator = new CachingAllocator({ reserve: bumpSystem(2 ** 27) });
   const block = allocator.allocate(1000);
