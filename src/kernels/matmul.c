@@ -1,111 +1,107 @@
 /* C = A B for batches of matrices.
- * If A is stored [m, k], B is first packed into panels of TILE_COLUMNS, and elements of A are broadcast.
+ * If A is stored [m, k], each task packs its panels of TILE_COLUMNS columns of B, and elements of A are broadcast.
  * If A is stored [k, m], as in every weight gradient, both are packed, one block at a time.
  */
 #include "gemm.h"
 
-enum { TILES_PER_TASK = 8, WANTED_TASKS = 32, INNER_CHUNK = 256, SUM_CHUNK = 1024 };
+enum { LEAST_TILES = 64, PANELS_FLOATS = 98304, WANTED_TASKS = 32, INNER_CHUNK = 256, SUM_CHUNK = 1024 };
 
 struct product {
   const float *a, *b, *bias;
   float *c;
   size_t a_batch, b_batch, c_batch; /* elements from one matrix to the next; 0 if one serves all */
   int32_t m, k, n, batches, panels, row_groups, panel_groups, chunks, parts; /* chunks: of INNER_CHUNK terms */
-  int32_t inner, left, right; /* size of a worker's block of both operands: terms, rows of c, columns of c */
-  int32_t transposed; /* for packing: B is stored [n, k] */
+  int32_t inner, left, right; /* size of a worker's block of both operands: terms, rows of c, columns of c; or right: its floats */
+  int32_t transposed; /* B is stored [n, k] */
   float *packed;
 };
 
-KERNEL double matmul_packed_size(int32_t k, int32_t n) { return (double)ceil_div(n, TILE_COLUMNS) * k * TILE_COLUMNS; }
-
-/* Packs a whole panel of b [n, k], LANES terms at a time; returns how many terms it packed. */
-INLINE int32_t pack_transposed(const float *b, int32_t k, float *to) {
-  int32_t i = 0;
-  for (; i + LANES <= k; i += LANES)
-    for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
-      vec rows[LANES];
-      UNROLLED for (int32_t j = 0; j < LANES; j++) rows[j] = load(b + (size_t)(half + j) * (size_t)k + (size_t)i);
-      transpose(rows);
-      UNROLLED for (int32_t j = 0; j < LANES; j++) store(to + (size_t)(i + j) * TILE_COLUMNS + half, rows[j]);
-    }
-  return i;
-}
-
-static void pack_task(void *context, int32_t task, int32_t worker) {
-  (void)worker;
-  const struct product *p = context;
-  int32_t batch = task / p->panels, panel = task % p->panels;
-  int32_t begin = panel * TILE_COLUMNS, width = min32(TILE_COLUMNS, p->n - begin);
-  float *to = p->packed + (size_t)task * (size_t)p->k * TILE_COLUMNS;
-  const float *b = p->b + (size_t)batch * p->b_batch;
-  int32_t whole = p->transposed && width == TILE_COLUMNS;
-  int32_t first = whole ? pack_transposed(b + (size_t)begin * (size_t)p->k, p->k, to) : 0;
-  to += (size_t)first * TILE_COLUMNS;
-  for (int32_t i = first; i < p->k; i++, to += TILE_COLUMNS) {
-    if (p->transposed)
-      for (int32_t j = 0; j < width; j++) to[j] = b[(size_t)(begin + j) * (size_t)p->k + (size_t)i];
-    else
-      for (int32_t j = 0; j < width; j++) to[j] = b[(size_t)i * (size_t)p->n + (size_t)(begin + j)];
-    for (int32_t j = width; j < TILE_COLUMNS; j++) to[j] = 0.0f;
+/* to[term][TILE_COLUMNS] of terms [first, first + count) of a panel of b [k, n], or [n, k] when transposed, zeros after the last
+ * column */
+static void pack_panel(const struct product *p, const float *b, int32_t panel, int32_t first, int32_t count, float *to) {
+  int32_t width = min32(TILE_COLUMNS, p->n - panel * TILE_COLUMNS), i = 0;
+  size_t row = p->transposed ? 1 : (size_t)p->n, column = p->transposed ? (size_t)p->k : 1;
+  b += (size_t)first * row + (size_t)panel * TILE_COLUMNS * column;
+  if (width == TILE_COLUMNS) {
+    if (p->transposed) i = pack_panel_rows(to, b, column, count);
+    for (; i < count && !p->transposed; i++)
+      UNROLLED for (int32_t half = 0; half < TILE_COLUMNS; half += LANES)
+        store(to + (size_t)i * TILE_COLUMNS + half, load(b + (size_t)i * row + half));
   }
+  for (; i < count; i++)
+    for (int32_t j = 0; j < TILE_COLUMNS; j++)
+      to[(size_t)i * TILE_COLUMNS + (size_t)j] = j < width ? b[(size_t)i * row + (size_t)j * column] : 0.0f;
 }
 
-/* packed[batch][panel][k][TILE_COLUMNS] of b [batches, k, n], or [batches, n, k] when transposed */
-KERNEL void matmul_pack(const float *b, float *packed, int32_t batches, int32_t k, int32_t n, int32_t transposed) {
-  struct product p = {.b = b, .packed = packed, .k = k, .n = n, .transposed = transposed, .b_batch = (size_t)k * (size_t)n};
-  p.panels = ceil_div(n, TILE_COLUMNS);
-  pool_run(pack_task, &p, batches * p.panels);
+/* Adds the products of some terms to TILE_ROWS rows of c in one panel, of which `there` exist. first, last: of the terms */
+static void multiply_tile(const struct product *p, const float *rows, float *c, int32_t there, const float *packed, int32_t terms,
+                          int32_t panel, int32_t first, int32_t last) {
+  int32_t column = panel * TILE_COLUMNS, width = p->n - column;
+  tile sum = {};
+  tile_multiply_upto(&sum, rows, (size_t)p->k, there, packed, terms);
+  for (int32_t r = 0; r < min32(TILE_ROWS, there); r++)
+    for (int32_t half = 0; half < 2; half++) {
+      float *out = c + (size_t)r * (size_t)p->n + (size_t)(column + half * LANES);
+      int32_t left = width - half * LANES;
+      vec v = sum.at[r][half];
+      if (!first) v += load_upto(out, left);
+      if (last && p->bias) v += load_upto(p->bias + column + half * LANES, left);
+      store_upto(out, v, left);
+    }
 }
 
-/* sum += the products of one chunk of k. Chunks bound the rounding error, which grows if many equal terms are added to one sum. */
-static __attribute__((noinline)) void add_chunk(tile *sum, const float *rows, size_t step, int32_t there, const float *packed, int32_t k) {
-  tile part = {};
-  tile_multiply_upto(&part, rows, step, there, packed, k);
-  for (int32_t r = 0; r < TILE_ROWS; r++) sum->at[r][0] += part.at[r][0], sum->at[r][1] += part.at[r][1];
+INLINE struct span { int32_t begin, end; } span_of(int32_t count, int32_t piece, int32_t pieces) {
+  return (struct span){(int32_t)((int64_t)count * piece / pieces), (int32_t)((int64_t)count * (piece + 1) / pieces)};
 }
 
+/* A task is a group of panels, which it packs, and a group of rows. Chunks of terms keep the panels in the near cache, and bound
+ * the rounding error, which grows if many equal terms are added to one sum. */
 static void multiply_task(void *context, int32_t task, int32_t worker) {
-  (void)worker;
   const struct product *p = context;
-  int32_t panel_group = task % p->panel_groups, rest = task / p->panel_groups;
-  int32_t row_group = rest % p->row_groups, batch = rest / p->row_groups;
+  int32_t panel_group = task % p->panel_groups, rest = task / p->panel_groups, batch = rest / p->row_groups;
+  struct span panels = span_of(p->panels, panel_group, p->panel_groups);
+  struct span tiles = span_of(ceil_div(p->m, TILE_ROWS), rest % p->row_groups, p->row_groups);
   const float *a = p->a + (size_t)batch * p->a_batch, *b = p->b + (size_t)batch * p->b_batch;
-  float *c = p->c + (size_t)batch * p->c_batch;
-  int32_t first_panel = (int32_t)((int64_t)p->panels * panel_group / p->panel_groups);
-  int32_t last_panel = (int32_t)((int64_t)p->panels * (panel_group + 1) / p->panel_groups);
-  int32_t first_row = row_group * TILES_PER_TASK * TILE_ROWS;
-  int32_t last_row = min32(p->m, first_row + TILES_PER_TASK * TILE_ROWS);
-  for (int32_t panel = first_panel; panel < last_panel; panel++) {
-    const float *packed = b + (size_t)panel * (size_t)p->k * TILE_COLUMNS;
-    int32_t column = panel * TILE_COLUMNS, width = p->n - column;
-    vec bias0 = {}, bias1 = {};
-    if (p->bias) bias0 = load_upto(p->bias + column, width), bias1 = load_upto(p->bias + column + LANES, width - LANES);
-    for (int32_t row = first_row; row < last_row; row += TILE_ROWS) {
-      const float *rows = a + (size_t)row * (size_t)p->k;
-      tile sum = {};
-      tile_multiply_upto(&sum, rows, (size_t)p->k, last_row - row, packed, min32(p->k, SUM_CHUNK));
-      for (int32_t begin = SUM_CHUNK; begin < p->k; begin += SUM_CHUNK)
-        add_chunk(&sum, rows + begin, (size_t)p->k, last_row - row, packed + (size_t)begin * TILE_COLUMNS,
-                  min32(p->k - begin, SUM_CHUNK));
-      for (int32_t r = 0; r < TILE_ROWS && row + r < last_row; r++) {
-        float *out = c + (size_t)(row + r) * (size_t)p->n + (size_t)column;
-        store_upto(out, sum.at[r][0] + bias0, width);
-        store_upto(out + LANES, sum.at[r][1] + bias1, width - LANES);
-      }
+  float *c = p->c + (size_t)batch * p->c_batch, *packed = p->packed + (size_t)worker * (size_t)p->right;
+  for (int32_t begin = 0; begin < p->k || begin == 0; begin += SUM_CHUNK) {
+    int32_t terms = min32(p->k - begin, SUM_CHUNK);
+    size_t size = (size_t)terms * TILE_COLUMNS;
+    float *to = packed;
+    for (int32_t i = panels.begin; i < panels.end; i++, to += size) pack_panel(p, b, i, begin, terms, to);
+    for (int32_t row = tiles.begin * TILE_ROWS; row < min32(p->m, tiles.end * TILE_ROWS); row += TILE_ROWS) {
+      const float *rows = a + (size_t)row * (size_t)p->k + begin, *from = packed;
+      for (int32_t i = panels.begin; i < panels.end; i++, from += size)
+        multiply_tile(p, rows, c + (size_t)row * (size_t)p->n, p->m - row, from, terms, i, begin == 0, begin + SUM_CHUNK >= p->k);
     }
   }
 }
 
-/* c[batch] = a[batch] [m, k] times packed[batch], + bias [n] if it is given; a_batch, b_batch: 1, or 0 if one matrix serves all */
-KERNEL void matmul_multiply(const float *a, const float *packed, const float *bias, float *c, int32_t batches, int32_t m,
-                            int32_t k, int32_t n, int32_t a_batch, int32_t b_batch) {
-  struct product p = {.a = a, .b = packed, .bias = bias, .c = c, .m = m, .k = k, .n = n};
-  p.panels = ceil_div(n, TILE_COLUMNS);
+/* As many panels at a time as stay in the near cache. If that gives too few tasks, rows are split, although each share of them
+ * packs the same panels again, and then panels. */
+static struct product product_plan(int32_t batches, int32_t m, int32_t k, int32_t n) {
+  struct product p = {.batches = batches, .m = m, .k = k, .n = n, .panels = ceil_div(n, TILE_COLUMNS)};
+  int32_t terms = max32(1, min32(k, SUM_CHUNK));
+  p.panel_groups = ceil_div(p.panels, PANELS_FLOATS / TILE_COLUMNS / terms);
+  p.row_groups = pieces_for(batches * p.panel_groups, m / (LEAST_TILES * TILE_ROWS), WANTED_TASKS);
+  p.panel_groups = max32(p.panel_groups, pieces_for(batches * p.row_groups, p.panels, WANTED_TASKS));
+  p.right = ceil_div(p.panels, p.panel_groups) * terms * TILE_COLUMNS;
+  return p;
+}
+
+/* Floats of scratch memory for each worker. */
+KERNEL double matmul_scratch(int32_t batches, int32_t m, int32_t k, int32_t n) {
+  return (double)product_plan(batches, m, k, n).right;
+}
+
+/* c[batch] = a[batch] [m, k] times b[batch] [k, n], or [n, k] when transposed, + bias [n] if given; a_batch, b_batch: 1, or 0 if
+ * one matrix serves all */
+KERNEL void matmul_multiply(const float *a, const float *b, const float *bias, float *c, float *scratch, int32_t batches,
+                            int32_t m, int32_t k, int32_t n, int32_t a_batch, int32_t b_batch, int32_t transposed) {
+  struct product p = product_plan(batches, m, k, n);
+  p.a = a, p.b = b, p.bias = bias, p.c = c, p.packed = scratch, p.transposed = transposed;
   p.a_batch = a_batch ? (size_t)m * (size_t)k : 0;
-  p.b_batch = b_batch ? (size_t)p.panels * (size_t)k * TILE_COLUMNS : 0;
+  p.b_batch = b_batch ? (size_t)k * (size_t)n : 0;
   p.c_batch = (size_t)m * (size_t)n;
-  p.row_groups = ceil_div(m, TILES_PER_TASK * TILE_ROWS);
-  p.panel_groups = pieces_for(batches * p.row_groups, p.panels, WANTED_TASKS);
   pool_run(multiply_task, &p, batches * p.row_groups * p.panel_groups);
 }
 

@@ -22,9 +22,8 @@ import { broadcastTo } from './movement.ts';
 import { apply, checkActivations, checkOperands, checkSameDevice, declareOp } from './op.ts';
 
 const matmulKernels = kernelModule('kernels/matmul.c', {
-  matmul_packed_size: 'i32 i32 -> count',
-  matmul_pack: 'ptr ptr i32 i32 i32 i32',
-  matmul_multiply: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
+  matmul_scratch: 'i32 i32 i32 i32 -> count',
+  matmul_multiply: 'ptr ptr ptr ptr ptr i32 i32 i32 i32 i32 i32 i32',
   matmul_transposed_parts: 'i32 i32 i32 i32 -> count',
   matmul_transposed_scratch: 'i32 i32 i32 i32 -> count',
   matmul_multiply_transposed: 'ptr ptr ptr ptr i32 i32 i32 i32 i32 i32',
@@ -116,20 +115,20 @@ function multiply(
     return y;
   }
   const y = allocate(shape, { device });
-  const packs = stepB ? batches : 1;
-  using packed = allocate([packs * kernels.matmul_packed_size(k, n)], { device });
-  kernels.matmul_pack(right.address, packed.address, packs, k, n, b.transposed ? 1 : 0);
+  using scratch = allocate([device.workers * kernels.matmul_scratch(batches, rows, k, n)], { device });
   kernels.matmul_multiply(
     left.address,
-    packed.address,
+    right.address,
     bias?.address ?? 0,
     y.address,
+    scratch.address,
     batches,
     rows,
     k,
     n,
     stepA,
     stepB,
+    b.transposed ? 1 : 0,
   );
   return y;
 }

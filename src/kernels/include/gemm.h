@@ -69,6 +69,25 @@ INLINE void tile_multiply_upto(tile *sum, const float *a, size_t step, int32_t t
   tile_multiply(sum, rows, b, k);
 }
 
+/* to[term][TILE_COLUMNS] of a panel of TILE_COLUMNS rows, which are `step` apart, LANES terms at a time; returns how many terms are
+ * packed. The rows are more streams than the hardware prefetcher follows. */
+INLINE int32_t pack_panel_rows(float *to, const float *rows, size_t step, int32_t terms) {
+  enum { PACKED_AHEAD = 64 };
+  int32_t i = 0;
+  for (; i + LANES <= terms; i += LANES)
+    for (int32_t half = 0; half < TILE_COLUMNS; half += LANES) {
+      vec turned[LANES];
+      UNROLLED for (int32_t j = 0; j < LANES; j++) {
+        const float *from = rows + (size_t)(half + j) * step + (size_t)i;
+        __builtin_prefetch(from + PACKED_AHEAD);
+        turned[j] = load(from);
+      }
+      transpose(turned);
+      UNROLLED for (int32_t j = 0; j < LANES; j++) store(to + (size_t)(i + j) * TILE_COLUMNS + half, turned[j]);
+    }
+  return i;
+}
+
 INLINE vec load_upto(const float *p, int32_t n) { return n >= LANES ? load(p) : load_partial(p, n > 0 ? n : 0); }
 INLINE void store_upto(float *p, vec v, int32_t n) {
   if (n >= LANES) store(p, v);
