@@ -198,6 +198,9 @@ describe('a path that is missing or of the wrong kind is', () => {
     [from('CelebA-HQ-Pytorch', at('nope')), 1, /nope: no such folder; check the path$/],
     [from('AFHQ-CAT-Pytorch', at('nope')), 1, /nope\/cat: no such folder: \S+nope does not exist$/],
     [`report --workdir ${at('file.txt')}`, 1, /file\.txt: is a file, not a folder$/],
+    [`compare ${at('file.txt')}`, 1, /file\.txt: is a file, not a folder$/],
+    [`figure ${at('file.txt')} --kind loss --out a.svg`, 1, /file\.txt: is a file, not a folder$/],
+    [`figure ${at('nope')} --kind loss --out a.svg`, 1, /nope: no such folder; check the path$/],
     [`report --workdir ${folder}`, 1, 'holds neither chain.json nor config.json'],
     [
       `eval --config digits --workdir ${at('nope')} --config.eval.enable_loss`,

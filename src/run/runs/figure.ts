@@ -1,9 +1,10 @@
 // Figures of a run for papers: distance against evaluations, losses, samples, paths. They show what the run and its report
 // stored, so their numbers are those of the report.
-import { existsSync } from 'node:fs';
+
 import { join } from 'node:path';
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import { ConfigError, FileError } from '../../errors.ts';
+import { requireFolder } from '../../io/file.ts';
 import { type Drawing, linePlot, type Point, paperTheme, type Series, type Theme } from '../plot/index.ts';
 import type { ReportFigures } from '../report/index.ts';
 import { smooth, thin, wide } from '../report/plots.ts';
@@ -62,7 +63,7 @@ export async function drawFigure(folder: string, options: FigureOptions): Promis
     throw new ConfigError(
       `a figure of ${Math.round(width)} pt is too narrow for text of ${fontSize} pt; make it wider`,
     );
-  if (!existsSync(folder)) throw new FileError(folder, 'no such folder');
+  requireFolder(folder);
   const style: FigureStyle = { theme: paperTheme(fontSize), width, height, columns };
   const drawing =
     kind === 'nfe'

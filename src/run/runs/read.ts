@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { FileError } from '../../errors.ts';
-import { readWhole } from '../../io/file.ts';
+import { readWhole, requireFolder } from '../../io/file.ts';
 import { parseJsonFile } from '../../io/json.ts';
 import { chainFile, chainStages, flowStages } from '../chain/stages.ts';
 import { type Config, loadConfig } from '../config/index.ts';
@@ -29,7 +29,7 @@ export interface RunFacts {
  * @throws FileError for a folder that holds neither, or files that cannot be read
  */
 export async function readRun(folder: string): Promise<RunFacts[]> {
-  if (!existsSync(folder)) throw new FileError(folder, 'no such folder');
+  requireFolder(folder);
   const name = basename(resolve(folder));
   if (existsSync(join(folder, chainFile))) {
     const config = await loadConfig(join(folder, chainFile));
