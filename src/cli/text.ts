@@ -103,7 +103,13 @@ export const textCommand: Command = {
           request = requestOf(found, { size, tile, pictures: prompts.length * count, latents, path: noise.path });
           requirePictureMemory(
             found,
-            { ...request, tile: request.tile && request.tile / found.factor, guidance: flow.guidance, last: true },
+            {
+              ...request,
+              tile: request.tile && request.tile / found.factor,
+              guidance: flow.guidance,
+              count: prompts.length * count,
+              last: true,
+            },
             device,
           );
           noteWeights(found, model.prediction);

@@ -101,7 +101,7 @@ function orderOf(body: unknown, { summary, available, device, tile }: Ready): Pa
     throw new ArgumentError('text', 'no negative text without a guidance above 1', JSON.stringify(negative));
   const { peak } = pictureMemory(
     summary,
-    { size, guidance, tile: tile && tile / summary.factor },
+    { size, guidance, count: pictures, tile: tile && tile / summary.factor },
     device.startsWith('cuda') ? 'cuda' : 'cpu',
   );
   if (peak > available)

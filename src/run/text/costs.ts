@@ -1,7 +1,7 @@
 // The products that the networks of a text-to-image model compute, and the memory of their activations, by their options alone.
 import { HOST_MOST_UNUSED } from '../../device/allocator.ts';
 import type { Device } from '../../device/device.ts';
-import { OutOfMemoryError } from '../../errors.ts';
+import { OutOfMemoryError, ValueError } from '../../errors.ts';
 import type { SolverName } from '../../flow/sample.ts';
 import { evaluationsAStep } from '../../flow/solvers.ts';
 import type { AutoencoderKLOptions } from '../../nn/diffusers/autoencoder_kl.ts';
@@ -230,6 +230,8 @@ export interface CostedRequest {
   size: Size;
   /** Pictures that pass through the network at once. */
   batch?: number;
+  /** All pictures, which wait in memory until the last is made; default 1. */
+  count?: number;
   guidance?: number;
   /** As in `generate`. */
   tile?: number;
@@ -290,6 +292,23 @@ export interface PictureMemory {
   peak: number;
 }
 
+/** Bytes of all pictures and of a file of them, and of their noise and latents in f32. */
+function waitingBytes({ networks: { vae }, factor }: TextToImageSummary, { size, count = 1 }: CostedRequest): number {
+  const pixels = area(size);
+  return count * (2 * vae.channels * pixels + (8 * vae.latentChannels * pixels) / factor ** 2);
+}
+
+/** Bytes of the pictures of one call, at most. */
+const MOST_BYTES = 2 ** 31;
+
+/** @throws ValueError for more pictures than one array holds */
+export function requirePictureBytes(op: string, count: number, [height, width]: Size, channels: number): void {
+  if (count * height * width * channels > MOST_BYTES)
+    throw new ValueError(
+      `[${op}] expected at most ${MOST_BYTES} bytes of pictures, got ${count} of ${height} x ${width} pixels`,
+    );
+}
+
 /** @param request.last as in `generate`: weights are freed when their part is done */
 export function pictureMemory(
   summary: TextToImageSummary,
@@ -303,7 +322,7 @@ export function pictureMemory(
     weights: host ? (narrow ? 'widened' : 'laid out') : 'read',
   });
   const weightsOf = (name: PartName) => summary.parts.find((part) => part.name === name)?.memory ?? 0;
-  const besides = host ? PROGRAM_BYTES + HOST_MOST_UNUSED : 0;
+  const besides = host ? PROGRAM_BYTES + HOST_MOST_UNUSED + waitingBytes(summary, request) : 0;
   const freed = request.last
     ? { network: weightsOf('text_encoder'), decoding: weightsOf('text_encoder') + weightsOf('unet') }
     : { network: 0, decoding: 0 };
@@ -315,7 +334,7 @@ export function pictureMemory(
 
 /**
  * Checks that weights and activations fit into a device, before either is there.
- * @throws OutOfMemoryError saying how much is needed, and what needs less
+ * @throws OutOfMemoryError saying how much is needed, and what needs less; ValueError as requirePictureBytes
  */
 export function requirePictureMemory(
   summary: TextToImageSummary,
@@ -324,12 +343,15 @@ export function requirePictureMemory(
 ): void {
   const { peak, network, decoding } = pictureMemory(summary, request, device.kind);
   const available = Math.max(0, deviceMemory(device) - device.memory().live);
-  if (peak <= available) return;
-  const [height, width] = request.size;
-  const less = decoding > network && request.tile === undefined ? 'tiles, or a smaller size' : 'a smaller size';
+  const { size, count = 1, tile } = request;
+  if (peak <= available) return requirePictureBytes('generate', count, size, summary.networks.vae.channels);
+  const [height, width] = size;
+  const what = count > 1 ? `${count} pictures` : 'pictures';
+  const other = count > 1 ? 'fewer pictures, or ' : decoding > network && tile === undefined ? 'tiles, or ' : '';
+  const less = `${other}a smaller size`;
   const remedy = summary.memory > available ? '' : `; ${less}, needs less`;
   throw new OutOfMemoryError(
-    `${summary.path}: its weights take ${megabytes(summary.memory)}, and with pictures of ${height} x ${width} pixels the peak is ${megabytes(peak)}; ` +
+    `${summary.path}: its weights take ${megabytes(summary.memory)}, and with ${what} of ${height} x ${width} pixels the peak is ${megabytes(peak)}; ` +
       `${device.name} has ${megabytes(available)}${remedy}`,
   );
 }

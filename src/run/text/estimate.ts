@@ -102,7 +102,7 @@ export async function estimateTextToImage(
     throw new ValueError(
       `[estimateTextToImage] expected a size of multiples of ${summary.factor}, got ${height} x ${width}`,
     );
-  const request = { size: [height, width] as const, guidance, tile };
+  const request = { size: [height, width] as const, guidance, tile, count };
   const work = pictureWork(summary.networks, request);
   const memory = pictureMemory(summary, { ...request, last: checked.last ?? true }, device.kind);
   const evaluations = count * steps * evaluationsAStep(sampler);

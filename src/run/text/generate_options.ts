@@ -5,6 +5,7 @@ import type { Device } from '../../device/device.ts';
 import { formatShape, ShapeError, ValueError } from '../../errors.ts';
 import { initialNoise, type SolverName, solverNames } from '../../flow/sample.ts';
 import { scope } from '../../tensor/scope.ts';
+import { requirePictureBytes } from './costs.ts';
 import type { TextToImage } from './text_to_image.ts';
 import { torchRandn } from './torch_noise.ts';
 
@@ -76,9 +77,6 @@ const generateOptions: OptionKinds<TextToImageOptions> = {
   signal: kinds.signal,
 };
 
-/** Bytes of all pictures of a call. */
-const MOST_BYTES = 2 ** 31;
-
 const pair = listOf(kinds.count, 'numbers of pixels', 2);
 
 /** The request with all that follows from it. */
@@ -136,11 +134,7 @@ export function planOf(options: TextToImageOptions, model: TextToImage): Picture
     throw new ValueError(`[${op}] expected a size of multiples of ${factor}, got ${height} x ${width}`);
   const latentShape = [height / factor, width / factor, model.vae.options.latentChannels] as const;
   const count = prompts.length * perPrompt;
-  const bytes = count * height * width * model.vae.options.channels;
-  if (bytes > MOST_BYTES)
-    throw new ValueError(
-      `[${op}] expected at most ${MOST_BYTES} bytes of pictures, got ${count} of ${height} x ${width} pixels`,
-    );
+  requirePictureBytes(op, count, [height, width], model.vae.options.channels);
   const own = [latentShape[2], latentShape[0], latentShape[1]];
   const each = own[0] * own[1] * own[2];
   if (latents && latents.length !== count * each)

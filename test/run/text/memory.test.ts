@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Device } from '../../../src/device/device.ts';
 import { NotDifferentiableError, sum, type Tensor, UseAfterFreeError, zeros } from '../../../src/index.ts';
 import { inspectTextToImage, loadTextToImage, saveTextToImage } from '../../../src/run/index.ts';
-import { pictureMemory } from '../../../src/run/text/costs.ts';
+import { pictureMemory, requirePictureMemory } from '../../../src/run/text/costs.ts';
 import type { TextToImageOptions } from '../../../src/run/text/generate_options.ts';
 import type { LoadTextToImageOptions } from '../../../src/run/text/load.ts';
 import { scope } from '../../../src/tensor/scope.ts';
@@ -157,3 +157,21 @@ test('estimates are not below what is taken, nor twice as high', async () => {
     expect(estimate - besides).toBeLessThan(2 * taken);
   }
 }, 60_000);
+
+test('all pictures of a call count, before weights are read', async () => {
+  const summary = await inspectTextToImage(folder, { encoder: false });
+  const peak = (count: number) => pictureMemory(summary, { size: [64, 64], count }, 'cpu').peak;
+  // Bytes of pixels, twice; noise and latents of 8 x 8 x 4 numbers in f32.
+  expect(peak(1001) - peak(1)).toBe(1000 * (2 * 3 * 64 * 64 + 8 * 4 * 8 * 8));
+  const small = { kind: 'cpu', name: 'cpu', totalMemory: 1e9, memory: () => ({ live: 0 }) } as unknown as Device;
+  const require = (count: number, size = 64) => requirePictureMemory(summary, { size: [size, size], count }, small);
+  expect(() => require(1000)).not.toThrow();
+  expect(() => require(50_000)).toThrow(
+    /with 50000 pictures of 64 x 64 .*; fewer pictures, or a smaller size, needs less/,
+  );
+  expect(() => require(1, 4096)).toThrow(/with pictures of 4096 x 4096 .*; tiles, or a smaller size, needs less/);
+  const large = { ...small, totalMemory: 1e15 } as Device;
+  expect(() => requirePictureMemory(summary, { size: [64, 64], count: 1e9 }, large)).toThrow(
+    'expected at most 2147483648 bytes of pictures, got 1000000000 of 64 x 64 pixels',
+  );
+});
