@@ -344,7 +344,10 @@ export function requirePictureMemory(
   const { peak, network, decoding } = pictureMemory(summary, request, device.kind);
   const available = Math.max(0, deviceMemory(device) - device.memory().live);
   const { size, count = 1, tile } = request;
-  if (peak <= available) return requirePictureBytes('generate', count, size, summary.networks.vae.channels);
+  if (peak <= available) {
+    requirePictureBytes('generate', count, size, summary.networks.vae.channels);
+    return;
+  }
   const [height, width] = size;
   const what = count > 1 ? `${count} pictures` : 'pictures';
   const other = count > 1 ? 'fewer pictures, or ' : decoding > network && tile === undefined ? 'tiles, or ' : '';

@@ -1,5 +1,5 @@
 // Writes a text-to-image model as a folder that diffusers opens with StableDiffusionPipeline.from_pretrained.
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkArgument, checkOptions, instanceOf, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import { noGrad } from '../../autograd/mode.ts';
@@ -33,7 +33,7 @@ const modelKind = instanceOf(TextToImage, 'a TextToImage');
 /**
  * Writes a model into a folder, which must be empty or new: configurations, weights, tokenizer, and a scheduler's configuration,
  * which diffusers asks for and our samplers do not use.
- * @throws FileError for a folder that holds something, and for one that cannot be written; ValueError for a model that was loaded
+ * @throws FileError for a folder that holds something, and for one that cannot be written, in which nothing stays; ValueError for a model that was loaded
  * without its encoder
  * @example
  * const model = await loadTextToImage('instaflow');
@@ -52,8 +52,24 @@ export async function saveTextToImage(
     throw new ValueError(
       '[saveTextToImage] expected a whole model, got one without its encoder: load it with encoder: true',
     );
-  if ((await exists(folder)) && (await readdir(folder)).length > 0)
+  const there = await exists(folder);
+  if (there && (await readdir(folder)).length > 0)
     throw new FileError(folder, 'is not empty; give the name of a new folder');
+  try {
+    await writeFolder(folder, model, { dtype, shardBytes });
+  } catch (error) {
+    // What was written is no model, and would be in the way of the next attempt.
+    const left = there ? (await readdir(folder)).map((name) => join(folder, name)) : [folder];
+    for (const path of left) await rm(path, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+async function writeFolder(
+  folder: string,
+  model: TextToImage,
+  { dtype, shardBytes }: Required<SaveTextToImageOptions>,
+): Promise<void> {
   const { unet, vae, textEncoder, tokenizer } = model;
   const part = async (name: string, network: Module, stem: string, config: JsonObject) => {
     const at = makeFolder(join(folder, name));

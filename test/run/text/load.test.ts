@@ -2,6 +2,7 @@
 // folders that we write.
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -40,6 +41,10 @@ afterAll(() => {
   model?.dispose();
   rmSync(root, { recursive: true, force: true });
 });
+
+function throwing(): never {
+  throw new Error('disk full');
+}
 
 let copies = 0;
 /** A copy of the folder with a change. */
@@ -87,6 +92,19 @@ describe('what is written', () => {
       attention_head_dim: 2,
       down_block_types: ['CrossAttnDownBlock2D', 'DownBlock2D'],
     });
+  });
+
+  test.each([false, true])('of a folder that cannot be completed, nothing stays (there before: %s)', async (there) => {
+    const at = join(root, `part-${there}`);
+    if (there) mkdirSync(at);
+    const { tokenizer } = model;
+    const vocabulary = { [Symbol.iterator]: () => throwing() };
+    const damaged = Object.create(model, {
+      tokenizer: { value: Object.create(tokenizer, { vocabulary: { value: vocabulary } }) },
+    });
+    await expect(saveTextToImage(at, damaged)).rejects.toThrow('disk full');
+    expect(existsSync(at)).toBe(there);
+    if (there) expect(readdirSync(at)).toEqual([]);
   });
 
   test('a folder that holds something is refused', async () => {
