@@ -58,7 +58,7 @@ export async function saveTextToImage(
   try {
     await writeFolder(folder, model, { dtype, shardBytes });
   } catch (error) {
-    // What was written is no model, and would be in the way of the next attempt.
+    // What was written is not a whole model, and would be in the way of the next attempt.
     const left = there ? (await readdir(folder)).map((name) => join(folder, name)) : [folder];
     for (const path of left) await rm(path, { recursive: true, force: true });
     throw error;
