@@ -37,6 +37,8 @@ static void pack_panel(const struct product *p, const float *b, int32_t panel, i
 static void multiply_tile(const struct product *p, const float *rows, float *c, int32_t there, const float *packed, int32_t terms,
                           int32_t panel, int32_t first, int32_t last) {
   int32_t column = panel * TILE_COLUMNS, width = p->n - column;
+  vec bias[2] = {};
+  if (last && p->bias) bias[0] = load_upto(p->bias + column, width), bias[1] = load_upto(p->bias + column + LANES, width - LANES);
   tile sum = {};
   tile_multiply_upto(&sum, rows, (size_t)p->k, there, packed, terms);
   for (int32_t r = 0; r < min32(TILE_ROWS, there); r++)
@@ -45,8 +47,7 @@ static void multiply_tile(const struct product *p, const float *rows, float *c, 
       int32_t left = width - half * LANES;
       vec v = sum.at[r][half];
       if (!first) v += load_upto(out, left);
-      if (last && p->bias) v += load_upto(p->bias + column + half * LANES, left);
-      store_upto(out, v, left);
+      store_upto(out, last ? v + bias[half] : v, left);
     }
 }
 
@@ -76,14 +77,15 @@ static void multiply_task(void *context, int32_t task, int32_t worker) {
   }
 }
 
-/* As many panels at a time as stay in the near cache. If that gives too few tasks, rows are split, although each share of them
- * packs the same panels again, and then panels. */
+/* As many panels at a time as stay in the near cache, in equal groups. If that gives too few tasks, rows are split, although each
+ * share of them packs the same panels again, and more groups of panels are made. */
 static struct product product_plan(int32_t batches, int32_t m, int32_t k, int32_t n) {
   struct product p = {.batches = batches, .m = m, .k = k, .n = n, .panels = ceil_div(n, TILE_COLUMNS)};
-  int32_t terms = max32(1, min32(k, SUM_CHUNK));
-  p.panel_groups = ceil_div(p.panels, PANELS_FLOATS / TILE_COLUMNS / terms);
-  p.row_groups = pieces_for(batches * p.panel_groups, m / (LEAST_TILES * TILE_ROWS), WANTED_TASKS);
-  p.panel_groups = max32(p.panel_groups, pieces_for(batches * p.row_groups, p.panels, WANTED_TASKS));
+  int32_t terms = max32(1, min32(k, SUM_CHUNK)), at_once = PANELS_FLOATS / TILE_COLUMNS / terms;
+  int32_t shares = max32(1, m / (LEAST_TILES * TILE_ROWS));
+  int32_t groups = max32(ceil_div(p.panels, at_once), pieces_for(batches * shares, p.panels, WANTED_TASKS));
+  p.panel_groups = ceil_div(p.panels, p.panels / groups);
+  p.row_groups = pieces_for(batches * p.panel_groups, shares, WANTED_TASKS);
   p.right = ceil_div(p.panels, p.panel_groups) * terms * TILE_COLUMNS;
   return p;
 }
