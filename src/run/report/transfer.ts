@@ -57,6 +57,8 @@ export interface TransferDirection {
   random_cost: number;
   /** Mean squared distance of the starts to the true images, if those are known. */
   starts_to_answer?: number;
+  /** Share of the true images whose class is read right, if they are known: what a perfect transfer would keep. */
+  answers_read?: number;
   /** Share of the own held-out images of the domain whose class its classifier reads right. */
   own_class_read?: number;
   /** By number of Euler steps, and for "rk45". */
@@ -290,6 +292,7 @@ async function measureDirection(
   const back = await move(exact.images, !reverse, 'rk45');
   const alone = await readImages(to.images, to.labels, config, to, signal);
   const other = await readImages(starts, undefined, config, to, signal);
+  const truth = answers && (await readImages(answers, kept, config, to, signal)).right;
   return {
     figures: {
       images: count,
@@ -297,6 +300,7 @@ async function measureDirection(
       ...(alone.right !== undefined && { own_class_read: alone.right }),
       random_cost: randomCost(starts, to.images, size),
       ...(answers && { starts_to_answer: meanSquare(starts, answers) }),
+      ...(truth !== undefined && { answers_read: truth }),
       rows,
       cycle: meanSquare(back.images, starts),
     },

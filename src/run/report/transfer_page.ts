@@ -107,6 +107,7 @@ function anchorsOf(directions: readonly TransferDirection[]): Cell[][] {
     ...row('Distance of the images that are transferred', ({ anchors }) => anchors?.other),
     ...row('Transport cost of random pairs', ({ random_cost }) => random_cost),
     ...row('Class of real held-out images read right', ({ own_class_read }) => own_class_read, percent),
+    ...row('Class of the true images read right', ({ answers_read }) => answers_read, percent),
     ...row('Squared distance of the starts to the true images', ({ starts_to_answer }) => starts_to_answer),
     ...row('Squared distance after the way there and back', ({ cycle }) => cycle),
   ];
