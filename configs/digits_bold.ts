@@ -5,7 +5,7 @@ export default {
   base: 'digits',
   data: { half: 'second', change: 'bold' },
   source: { dataset: 'DIGITS', half: 'first', random_flip: false },
-  // Pairs at random keep the class of few digits: a blurred digit of any class costs as little.
+  // Pairs at random keep the class of few digits.
   training: { batch_size: 64, neighbours: 2 },
   // Few images: the noise keeps the network from learning each of them by heart.
   sampling: { init_type: 'data', smooth_source: 0.05 },
