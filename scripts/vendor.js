@@ -18,6 +18,23 @@ const libraries = {
 const imported = new RegExp(`((?:from |import\\()['"])(${Object.keys(libraries).join('|')})(?=['"])`, 'g');
 const usedOfZod = /\bz\.(\w+)/g;
 
+/** Packages that sucrase imports for what we do not ask of it: source maps, and checks of its options. */
+const unused = {
+  '@jridgewell/gen-mapping': 'export const [GenMapping, maybeAddSegment, toEncodedMap] = [];',
+  'ts-interface-checker':
+    'const type = () => {}; export const [union, array, lit, iface, opt] = [type, type, type, type, type]; ' +
+    'export const createCheckers = () => ({ Options: { strictCheck() {} } });',
+};
+
+const withoutUnused = {
+  name: 'without-unused',
+  setup(build) {
+    const filter = new RegExp(`^(${Object.keys(unused).join('|')})$`);
+    build.onResolve({ filter }, ({ path }) => ({ path, namespace: 'unused' }));
+    build.onLoad({ filter: /.*/, namespace: 'unused' }, ({ path }) => ({ contents: unused[path] }));
+  },
+};
+
 /** @param root the package's folder, whose dist has the compiled TypeScript */
 export async function bundleVendors(root) {
   const vendor = join(root, 'dist/vendor');
@@ -52,7 +69,7 @@ export async function bundleVendors(root) {
       banner: { js: `// ${name}, bundled by scripts/vendor.js. Its licence is in THIRD_PARTY_LICENSES.` },
       metafile: true,
       logLevel: 'error',
-      plugins: [importedBuiltins],
+      plugins: [importedBuiltins, withoutUnused],
     });
     for (const input of Object.keys(metafile.inputs)) {
       const [, owner] = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input) ?? [];
