@@ -202,7 +202,7 @@ const rows: Record<string, Rows> = {
   runs: { json: [`runs ${nowhere} --json`, /no such folder/] },
   compare: {
     out: [`compare ${nowhere} --out x.txt`, /--out expects a file name ending in \.html/],
-    csv: [`compare ${nowhere} --csv --out ${at('x.html')}`, /no such folder/],
+    csv: [`compare ${nowhere} --csv --out ${at('x.html')}`, /a part of the path is a file, not a folder/],
   },
   figure: {
     kind: ['figure r --out x.svg', /--kind is required/],

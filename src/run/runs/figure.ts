@@ -1,6 +1,5 @@
 // Figures of a run for papers: distance against evaluations, losses, samples, paths. They show what the run and its report
 // stored, so their numbers are those of the report.
-
 import { join } from 'node:path';
 import { checkArgument, checkOptions, kinds, type OptionKinds, oneOf } from '../../arguments.ts';
 import { ConfigError, FileError } from '../../errors.ts';
