@@ -15,7 +15,10 @@ export interface Ended {
 
 /** The words before a program. More processes than cores may run, also by root. */
 function launcherWords(launcher: Launcher, size: number): string[] {
-  const words = launcher === 'openmpi' ? ['--allow-run-as-root', '--oversubscribe', '--bind-to', 'none'] : [];
+  // A rank that waits lets others have its core: tests run beside one another.
+  const yields = ['--mca', 'mpi_yield_when_idle', '1'];
+  const words =
+    launcher === 'openmpi' ? ['--allow-run-as-root', '--oversubscribe', '--bind-to', 'none', ...yields] : [];
   return [`mpirun.${launcher}`, ...words, '-np', String(size)];
 }
 

@@ -4,9 +4,12 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { full } from '../../support/devices.ts';
 import { type Launcher, ranksOf, resultOf, startJob, startMixedJob } from '../../support/jobs.ts';
+
+// Ranks that wait keep their cores busy, so jobs take long beside other tests.
+vi.setConfig({ testTimeout: 180_000 });
 
 const root = mkdtempSync(join(tmpdir(), 'rectiflow-ranks-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -48,7 +51,7 @@ const result = (folder: string) => resultOf(join(root, folder, 'run'));
 
 /** Waits until the log of a run has a line of this step. */
 async function reaches(folder: string, step: number): Promise<void> {
-  for (let tries = 0; tries < 2400; tries++) {
+  for (let tries = 0; tries < 6000; tries++) {
     await wait(25);
     try {
       if (readFileSync(join(root, folder, 'run', 'log.jsonl'), 'utf8').includes(`"step":${step},`)) return;

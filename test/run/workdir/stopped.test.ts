@@ -151,7 +151,10 @@ describe('a process that is suspended, replaced and continued', { timeout: 120_0
     }
     // The other process takes it for a process on another machine.
     const lock = readFileSync(join(folder, 'lock'), 'utf8');
-    writeFileSync(join(folder, 'lock'), lock.replace(/^\S+/, 'elsewhere').replace(/ \S+ \S+\n/, ' another-boot 1\n'));
+    writeFileSync(
+      join(folder, 'lock'),
+      lock.replace(/^\S+/, 'elsewhere').replace(/ \S+ \S+ (\S+)\n/, ' another-boot 1 $1\n'),
+    );
     const notices: string[] = [];
     let continued = false;
     await work(task, workdir, notices, () => {
