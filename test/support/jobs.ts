@@ -15,7 +15,7 @@ export interface Ended {
 
 /** The words before a program. More processes than cores may run, also by root. */
 function launcherWords(launcher: Launcher, size: number): string[] {
-  // A rank that waits lets others have its core: tests run beside one another.
+  // A rank that waits lets others have its core, because other tests run at the same time.
   const yields = ['--mca', 'mpi_yield_when_idle', '1'];
   const words =
     launcher === 'openmpi' ? ['--allow-run-as-root', '--oversubscribe', '--bind-to', 'none', ...yields] : [];

@@ -9,7 +9,7 @@ import { smallChain } from '../../support/chain_runs.ts';
 import { full } from '../../support/devices.ts';
 import { hashesIn, type Launcher, ranksOf, startJob } from '../../support/jobs.ts';
 
-// Ranks that wait keep their cores busy, so jobs take long beside other tests.
+// Ranks that wait keep their cores busy, so a job takes long while other tests run.
 vi.setConfig({ testTimeout: 180_000 });
 
 const root = mkdtempSync(join(tmpdir(), 'rectiflow-batches-'));

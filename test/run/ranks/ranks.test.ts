@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { full } from '../../support/devices.ts';
 import { type Launcher, ranksOf, resultOf, startJob, startMixedJob } from '../../support/jobs.ts';
 
-// Ranks that wait keep their cores busy, so jobs take long beside other tests.
+// Ranks that wait keep their cores busy, so a job takes long while other tests run.
 vi.setConfig({ testTimeout: 180_000 });
 
 const root = mkdtempSync(join(tmpdir(), 'rectiflow-ranks-'));
