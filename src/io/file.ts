@@ -232,7 +232,12 @@ export async function sha256OfFile(path: string): Promise<string> {
 
 /** @throws FileError unless `path` is a folder */
 export function requireFolder(path: string): void {
-  const found = statSync(path, { throwIfNoEntry: false });
+  let found: ReturnType<typeof statSync>;
+  try {
+    found = statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw asFileError(path, error);
+  }
   if (found?.isDirectory()) return;
   if (found) throw new FileError(path, 'is a file, not a folder');
   const missing = missingFolder(dirname(path));
