@@ -12,7 +12,7 @@ import { escapeJson, escapeText } from '../text.ts';
 import type { Command, Option, Parsed } from './arguments.ts';
 import { ChainDisplay } from './chain_display.ts';
 import { runInterruptible } from './interrupt.ts';
-import { joinedRanks } from './job.ts';
+import { joinedRanks, refuseJob } from './job.ts';
 import { openFile, quoted } from './open_file.ts';
 import { alignedTable, showReport } from './results.ts';
 import { say } from './screen.ts';
@@ -33,11 +33,11 @@ export const chainCommand: Command = {
   options: { ...workOptions, price: priceOption, open: openOption },
   async run(parsed) {
     const workdir = parsed.required('workdir');
-    if (parsed.has('dry-run') && joinedRanks())
-      throw new UsageError('--dry-run runs in one process; start it without mpirun or srun');
+    if (parsed.has('dry-run')) refuseJob('--dry-run');
     if (parsed.has('price') && !parsed.has('dry-run'))
       throw new UsageError('--price requires --dry-run: a chain that runs prints no estimate');
     const config = await configOf(parsed, reportKeys);
+    // Refuses what has no chain, before kernels are compiled.
     chainStages(config, workdir);
     const device = await deviceOf(parsed, config);
     if (!parsed.has('dry-run')) return runChainCommand(config, workdir, device, parsed.has('open'));

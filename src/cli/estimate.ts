@@ -51,6 +51,7 @@ export const estimateCommand: Command = {
     const inert = Object.keys(ofPictures).find((name) => parsed.has(name));
     if (inert !== undefined) throw new UsageError(`--${inert} has no effect without --model`);
     const config = await configOf(parsed, reportKeys);
+    // Refuses what has no chain, before kernels are compiled.
     chainStages(config, '.');
     return printEstimate(config, await deviceOf(parsed, config), parsed);
   },

@@ -8,7 +8,7 @@ import { watchSnapshots } from '../run/eval/watch.ts';
 import { escapeText } from '../text.ts';
 import type { Command } from './arguments.ts';
 import { runInterruptible } from './interrupt.ts';
-import { joinedRanks } from './job.ts';
+import { joinedRanks, refuseJob } from './job.ts';
 import { type Progress, startProgress } from './progress.ts';
 import {
   configOf,
@@ -60,8 +60,7 @@ export const evalCommand: Command = {
           .join(', ')} or more than one of them`,
       );
     const checkpoint = parsed.text('checkpoint') === undefined ? undefined : await namedCheckpoint(parsed);
-    if (parsed.has('watch') && joinedRanks())
-      throw new UsageError('--watch runs in one process; start it without mpirun or srun');
+    if (parsed.has('watch')) refuseJob('--watch');
     const timeoutMinutes = parsed.positive('watch-timeout');
     const watch = parsed.has('watch');
     if (watch && checkpoint !== undefined)

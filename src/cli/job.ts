@@ -48,6 +48,11 @@ export function requireAlone({ name, ranks }: Command): void {
     );
 }
 
+/** @throws UsageError for an option with which one process runs */
+export function refuseJob(option: string): void {
+  if (joined) throw new UsageError(`${option} runs in one process; start it without mpirun or srun`);
+}
+
 /** Ends the job after an error in this process. @param text what the first rank has printed */
 export async function endJob(text: string, status: number): Promise<void> {
   const title = joined?.title ?? `rank ${launch?.rank} of ${launch?.size}`;

@@ -15,7 +15,7 @@ import type { Config } from '../config/types.ts';
 import { openFeatures } from '../eval/feature_network.ts';
 import { trainClassifier } from '../eval/train_classifier.ts';
 import { times } from '../machine/timing.ts';
-import { type Ranks, ranksKind } from '../ranks/ranks.ts';
+import { ownSignal, type Ranks, ranksKind } from '../ranks/ranks.ts';
 import { requireSameJob } from '../ranks/same.ts';
 import { type FlowReport, type ReportProgress, reportFlows } from '../report/index.ts';
 import { generatePairs } from '../sampling/generate_pairs.ts';
@@ -102,7 +102,7 @@ export async function runChain(config: Config, options: ChainOptions): Promise<C
   if (ranks) requireSameJob(ranks, config, device);
   if (ranks && !ranks.isFirst) return followChain(stages, ranks, checked);
   const total = stages.length + 1;
-  const unlock = await lockFolder(makeFolder(workdir), { signal: ranks ? undefined : signal, notice: onNotice });
+  const unlock = await lockFolder(makeFolder(workdir), { signal: ownSignal(checked), notice: onNotice });
   try {
     await removeLeftovers(
       workdir,
@@ -148,7 +148,7 @@ function isStop(error: unknown, signal: AbortSignal | undefined): boolean {
 /** Waits for all ranks. @returns whether one of them was interrupted */
 async function wantToStop(ranks: Ranks, signal: AbortSignal | undefined): Promise<boolean> {
   await ranks.meet();
-  return ranks.gather([Number(signal?.aborted ?? false)]).some(([stops]) => stops !== 0);
+  return ranks.anyAborted(signal);
 }
 
 /** The chain on a rank that is not the first: the stages that all ranks make together. */

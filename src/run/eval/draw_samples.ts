@@ -19,7 +19,7 @@ import { imageShape } from '../config/schema.ts';
 import type { Config } from '../config/types.ts';
 import { pixels } from '../data.ts';
 import { type BatchArrays, computeBatches } from '../ranks/batches.ts';
-import type { Ranks } from '../ranks/ranks.ts';
+import { ownSignal, type Ranks } from '../ranks/ranks.ts';
 import { sampleModel } from '../sampling/sample.ts';
 import { isTransfer } from '../source.ts';
 import { lockFolder } from '../workdir/lock.ts';
@@ -130,7 +130,7 @@ async function drawRun(model: FlowNetwork, config: Config, options: SampleFilesO
     return { count: 0, leftOut: 0, nfe: 0, folder, files: [] };
   }
   makeFolder(folder);
-  const unlock = await lockFolder(folder, { way: 'wait for it', signal: ranks ? undefined : options.signal });
+  const unlock = await lockFolder(folder, { way: 'wait for it', signal: ownSignal(options) });
   try {
     return await drawInto(folder, model, config, options);
   } finally {
@@ -197,33 +197,32 @@ async function drawInto(
   else await writeRun();
   const places = [...rounds(config)];
   const pathOf = (round: number) => join(folder, `samples_${round}.npz`);
-  const keptOf = async (round: number) =>
-    run.nfe[round] === undefined ? undefined : await keptBatch(pathOf(round), places[round][2] - run.left_out[round]);
-  const missing: number[] = [];
-  for (const [round] of places) if ((await keptOf(round)) === undefined) missing.push(round);
+  const numbers = places.map(([round]) => round);
+  const missing = numbers.filter((round) => run.nfe[round] === undefined || !existsSync(pathOf(round)));
   ranks?.gatherTexts(JSON.stringify(missing));
-  const drawn = computeBatches(missing, drawBatches(model, config, options), { ranks, signal });
-  const nextDrawn = async (round: number, num: number) => {
-    const { value } = await drawn.next();
-    const [, { bytes, nfe, ...arrays }] = value as [number, Drawn];
+  const draw = drawBatches(model, config, options);
+  const drawn = computeBatches(missing, draw, { ranks, signal });
+  const written = async (round: number, { bytes, nfe, ...arrays }: Drawn) => {
     const shape = shapeOf(bytes, config);
     await writeNpz(pathOf(round), { samples: { shape, dtype: 'u8', data: bytes } });
     run.nfe[round] = nfe[0];
-    run.left_out[round] = num - shape[0];
+    run.left_out[round] = places[round][2] - shape[0];
     await writeRun();
     return { bytes, shape, features: featuresOf(arrays, shape[0]) };
   };
+  const nextDrawn = async () => written(...((await drawn.next()).value as [number, Drawn]));
   const nextKept = async (round: number) => {
-    const batch = await keptOf(round);
-    if (!batch) throw new FileError(pathOf(round), 'was changed by another program');
-    return { ...batch, features: await network?.extract(batch.bytes, batch.shape, signal) };
+    const batch = await keptBatch(pathOf(round), places[round][2] - run.left_out[round]);
+    // The first rank draws a file that is damaged again by itself.
+    if (!batch) return written(round, await draw(round, ownSignal(options)));
+    return { ...batch, features: await network?.extract(batch.bytes, batch.shape, ownSignal(options)) };
   };
   const files: string[] = [];
   let evaluations = 0;
   try {
     for (const [round, first, num] of places) {
-      await turn(ranks ? undefined : signal);
-      const { bytes, shape, features } = await (missing.includes(round) ? nextDrawn(round, num) : nextKept(round));
+      await turn(ownSignal(options));
+      const { bytes, shape, features } = await (missing.includes(round) ? nextDrawn() : nextKept(round));
       files.push(pathOf(round));
       await onBatch?.(bytes, shape, features);
       evaluations += run.nfe[round] * num;

@@ -19,7 +19,7 @@ import { evaluationName } from '../checkpoints/find.ts';
 import { loadModel } from '../checkpoints/open.ts';
 import type { Config } from '../config/types.ts';
 import { loadDataset } from '../data.ts';
-import { type Ranks, ranksKind } from '../ranks/ranks.ts';
+import { inTurn, ownSignal, type Ranks, ranksKind } from '../ranks/ranks.ts';
 import { requireSameJob } from '../ranks/same.ts';
 import { type Evaluation, evaluationLoss } from '../training/evaluation.ts';
 import { type BitsPerDimension, evaluateBitsPerDimension } from './bits_per_dimension.ts';
@@ -90,19 +90,20 @@ export async function withEvaluator<T>(
 ): Promise<T> {
   const { device, workdir, ranks, onNotice = () => {} } = options;
   if (ranks) requireSameJob(ranks, config, device);
-  const inTurn = <T>(task: () => Promise<T>) => (ranks ? ranks.inTurn(task) : task());
   const { enable_loss, enable_bpd, enable_sampling, enable_figures_only: figuresOnly, bpd_dataset } = config.eval;
   using heldOut = enable_loss && !figuresOnly ? await loadDataset(config, 'heldOut', onNotice) : undefined;
   using dequantized =
     enable_bpd && !figuresOnly
       ? await loadDataset(config, bpd_dataset === 'train' ? 'train' : 'heldOut', onNotice)
       : undefined;
-  await inTurn(() => device.prepare(declaredModules()));
+  await inTurn(options, () => device.prepare(declaredModules()));
   const onStatistics = (done: number, total: number) =>
     options.onProgress?.({ checkpoint: 'data set', what: 'statistics', done, total });
   const reference =
     enable_sampling && !figuresOnly
-      ? await inTurn(() => openScoreReference(config, { ...options, signal: sharedSignal(options), onStatistics }))
+      ? await inTurn(options, () =>
+          openScoreReference(config, { ...options, signal: ownSignal(options), onStatistics }),
+        )
       : undefined;
   using _network = reference?.network;
   const folder = join(workdir, config.eval.folder);
@@ -110,11 +111,6 @@ export async function withEvaluator<T>(
   // Awaited here, so that data sets and networks stay open until `work` ends.
   const opened = { ...options, folder, heldOut, dequantized, reference };
   return await work((snapshot) => evaluateOne(snapshot, config, opened));
-}
-
-/** The signal of work that is not shared: the ranks of a job stop together, after a batch. */
-function sharedSignal({ ranks, signal }: EvaluatorOptions): AbortSignal | undefined {
-  return ranks ? undefined : signal;
 }
 
 interface Opened extends EvaluatorOptions {

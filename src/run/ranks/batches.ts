@@ -35,7 +35,7 @@ export async function* computeBatches<T extends BatchArrays>(
     const arrays = own === undefined ? {} : await compute(own, undefined);
     watchdog.begin(own ?? numbers[at]);
     await ranks.meet();
-    const stops = ranks.gather([Number(signal?.aborted ?? false)]).some(([one]) => one !== 0);
+    const stops = ranks.anyAborted(signal);
     const round = collect(ranks, arrays) as T[];
     watchdog.end();
     for (const [i, one] of round.entries()) if (at + i < numbers.length) yield [numbers[at + i], one];

@@ -61,6 +61,16 @@ export class Ranks {
     });
   }
 
+  /** The first rank's number, on all ranks. */
+  ofFirst(own: number): number {
+    return this.gather([own])[0][0];
+  }
+
+  /** Whether the signal of one of the ranks is aborted; all get the same answer. */
+  anyAborted(signal: AbortSignal | undefined): boolean {
+    return this.gather([Number(signal?.aborted ?? false)]).some(([aborted]) => aborted !== 0);
+  }
+
   /** A text from each rank, in their order. */
   gatherTexts(own: string): string[] {
     const bytes = new TextEncoder().encode(own);
@@ -85,14 +95,6 @@ export class Ranks {
   async meet(): Promise<void> {
     const haveCome = this.mpi.barrier();
     for (let turns = 0; !haveCome(); turns++) await (turns < 20 ? nextTurn() : wait(POLL_MS));
-  }
-
-  /** Does work on the first rank and then on the others, which find what it has made, such as compiled kernels. */
-  async inTurn<T>(work: () => Promise<T>): Promise<T> {
-    if (!this.isFirst) await this.meet();
-    const result = await work();
-    if (this.isFirst) await this.meet();
-    return result;
   }
 
   /**
@@ -122,6 +124,25 @@ export class Ranks {
   finish(): void {
     this.mpi.finish();
   }
+}
+
+/** What takes part in a job, or is alone. */
+interface MaybeJob {
+  ranks?: Ranks;
+  signal?: AbortSignal;
+}
+
+/** Does work on the first rank and then on the others, which find what it has made, such as compiled kernels. */
+export async function inTurn<T>({ ranks }: MaybeJob, work: () => Promise<T>): Promise<T> {
+  if (ranks && !ranks.isFirst) await ranks.meet();
+  const result = await work();
+  if (ranks?.isFirst) await ranks.meet();
+  return result;
+}
+
+/** The signal of work that one process does by itself; none in a job, whose ranks agree to stop. */
+export function ownSignal({ ranks, signal }: MaybeJob): AbortSignal | undefined {
+  return ranks ? undefined : signal;
 }
 
 export const ranksKind = kind('the result of openRanks()', (value) => value instanceof Ranks);

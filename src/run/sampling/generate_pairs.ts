@@ -37,7 +37,7 @@ import { hasLatents } from '../latents/network.ts';
 import { packageVersion } from '../machine/provenance.ts';
 import { freeBytes, megabytes } from '../machine/resources.ts';
 import { computeBatches } from '../ranks/batches.ts';
-import { type Ranks, ranksKind } from '../ranks/ranks.ts';
+import { inTurn, ownSignal, type Ranks, ranksKind } from '../ranks/ranks.ts';
 import { requireSameJob } from '../ranks/same.ts';
 import { lockFolder } from '../workdir/lock.ts';
 import { type LatentConditions, latentConditions, openLatentTeacher } from './latent_pairs.ts';
@@ -125,7 +125,7 @@ export async function generatePairs(config: Config, options: GenerateOptions): P
   makeFolder(folder);
   const unlock = await lockFolder(folder, {
     way: 'give another --config.seed',
-    signal: ranks ? undefined : checked.signal,
+    signal: ownSignal(checked),
     notice: onNotice,
   });
   let writer: PairWriter | undefined;
@@ -166,15 +166,16 @@ async function solveAll(solving: Solving, options: GenerateOptions): Promise<Gen
   const { device, partial, ranks, onNotice = () => {}, onProgress } = options;
   const { count, batch } = plan;
   // The ranks of a job stop together, after a batch.
-  const signal = ranks ? undefined : options.signal;
-  const inTurn = <T>(work: () => Promise<T>) => (ranks ? ranks.inTurn(work) : work());
-  await inTurn(() => device.prepare(declaredModules()));
+  const signal = ownSignal(options);
+  await inTurn(options, () => device.prepare(declaredModules()));
   const begun = writer?.done ?? 0;
-  const done = ranks ? ranks.gather([begun])[0][0] : begun;
+  const done = ranks?.ofFirst(begun) ?? begun;
   const numbers = Array.from({ length: Math.ceil(count / batch) - done }, (_, i) => done + i);
   const teaching = { device, signal, onNotice, begun: done > 0, computes: writer !== undefined };
   using teacher =
-    latent && numbers.length > 0 ? await inTurn(() => openLatentTeacher(folder, latent, config, teaching)) : undefined;
+    latent && numbers.length > 0
+      ? await inTurn(options, () => openLatentTeacher(folder, latent, config, teaching))
+      : undefined;
   const loaded = latent
     ? undefined
     : await loadModel(config.reflow.last_flow_ckpt, config, { device, partial, onNotice });
@@ -201,7 +202,7 @@ async function solveAll(solving: Solving, options: GenerateOptions): Promise<Gen
   }
   await writer?.finish(images && ends(images, config, plan));
   const own = writer?.nfe ?? 0;
-  return { folder, count, nfe: ranks ? ranks.gather([own])[0][0] : own };
+  return { folder, count, nfe: ranks?.ofFirst(own) ?? own };
 }
 
 /** The places of the captions of all pairs: those of the images of pairs that start from images, else drawn. */

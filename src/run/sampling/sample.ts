@@ -15,7 +15,7 @@ import { imageShape } from '../config/schema.ts';
 import { isLatent } from '../latents/network.ts';
 import { machineMemory, megabytes } from '../machine/resources.ts';
 import { computeBatches } from '../ranks/batches.ts';
-import { type Ranks, ranksKind } from '../ranks/ranks.ts';
+import { inTurn, type Ranks, ranksKind } from '../ranks/ranks.ts';
 import { requireSameJob } from '../ranks/same.ts';
 import { isTransfer, startImages } from '../source.ts';
 import { microBatchFor } from './memory.ts';
@@ -118,8 +118,7 @@ export async function sampleFromCheckpoint(
   const { device, ranks } = checked;
   if (ranks) requireSameJob(ranks, config, device);
   requireRoom(checked.num, config);
-  const prepare = () => device.prepare(declaredModules());
-  await (ranks ? ranks.inTurn(prepare) : prepare());
+  await inTurn(checked, () => device.prepare(declaredModules()));
   const { model: loaded } = await loadModel(reference, config, { device, partial, onNotice });
   using model = loaded;
   // Awaited here, so that the model lives until sampling ends.

@@ -24,7 +24,7 @@ export function requireJob(ranks: Ranks, config: Config, device: Device): void {
 /** Gives all ranks the first one's weights and states. @returns the step at which they begin */
 export async function shareStart(ranks: Ranks, optimizer: Optimizer, from: number): Promise<number> {
   await ranks.meet();
-  const [[first]] = ranks.gather([from]);
+  const first = ranks.ofFirst(from);
   for (const state of optimizer.allStates()) ranks.broadcast(state);
   return first;
 }

@@ -126,14 +126,11 @@ function largest(values: Float64Array, k: number): number[] {
 }
 
 function nearest(scores: Rows, k: number): Neighbours {
-  const places = (of: Rows) =>
-    Int32Array.from({ length: of.rows }, (_, i) => i).reduce(
-      (all, i) => {
-        all.set(largest(rowOf(of, i), k), i * k);
-        return all;
-      },
-      new Int32Array(of.rows * k),
-    );
+  const places = (of: Rows) => {
+    const all = new Int32Array(of.rows * k);
+    for (let i = 0; i < of.rows; i++) all.set(largest(rowOf(of, i), k), i * k);
+    return all;
+  };
   return { ofSource: places(scores), ofTarget: places(transposed(scores)) };
 }
 
